@@ -1,0 +1,1 @@
+"""Contracts and vocabulary of the code-world-model stack."""

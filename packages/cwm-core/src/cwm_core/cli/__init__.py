@@ -1,0 +1,1 @@
+"""The `cwm` command line."""

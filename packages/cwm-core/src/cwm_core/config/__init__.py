@@ -1,0 +1,1 @@
+"""Configuration: hydra compose merges, pydantic validates."""

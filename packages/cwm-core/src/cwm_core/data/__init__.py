@@ -1,0 +1,1 @@
+"""Parquet shards and the records in them."""

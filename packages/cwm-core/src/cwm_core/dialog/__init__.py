@@ -1,0 +1,1 @@
+"""The chat and tool vocabulary and its wire format."""

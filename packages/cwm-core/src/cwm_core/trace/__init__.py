@@ -1,0 +1,1 @@
+"""The execution vocabulary and its wire format."""

@@ -1,0 +1,1 @@
+"""Evaluation of code world models."""

@@ -1,0 +1,1 @@
+"""Software-engineering experience for code world models."""

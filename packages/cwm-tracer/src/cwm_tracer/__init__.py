@@ -1,0 +1,1 @@
+"""Python execution traces for code world models."""

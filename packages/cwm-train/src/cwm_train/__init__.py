@@ -1,0 +1,1 @@
+"""The CWM architecture: training, checkpoints and generation."""
