@@ -1,0 +1,1 @@
+"""Sources of programs to trace: a generator, benchmark files, and the split of both."""

@@ -1,0 +1,290 @@
+"""Random expressions of every kind, literals, and comprehensions."""
+
+from collections.abc import Callable
+
+from cwm_tracer.programs.generator import bools, calls, ints
+from cwm_tracer.programs.generator.builder import Builder
+from cwm_tracer.programs.generator.kinds import (
+    ADD, BOOL, CHAR, INT, INTMAP, INTS, INTSET, PAIR, STR, STRS, TALLY, TERNARY, Expr, Var,
+)
+from cwm_tracer.programs.generator.names import ITEMS, WORDS
+from cwm_tracer.programs.generator.texts import ALPHABETS
+
+Make = Callable[[Builder], Expr | None]
+ITEM_OF = {INTS: INT, INTSET: INT, STR: CHAR, STRS: STR, TALLY: STR, INTMAP: INT}
+
+
+def expr(b: Builder, kind: str) -> Expr | None:
+    """An expression of the kind; None where the scope offers nothing for it."""
+    if kind == INT:
+        return ints.int_expr(b)
+    if kind == BOOL:
+        return bools.condition(b)
+    for _ in range(4):
+        made = b.rng.weighted(TABLES[kind])(b)
+        if made is not None:
+            return made
+    return None
+
+
+def literal(b: Builder, kind: str) -> Expr:
+    """A literal of the kind."""
+    rng, knobs = b.rng, b.knobs
+    if kind == INT:
+        return ints.constant(b, 0, 9)
+    if kind == BOOL:
+        return Expr(rng.pick(("True", "False")), BOOL)
+    if kind == CHAR:
+        return Expr(repr(rng.pick("abc-+")), CHAR, size=1)
+    if kind == STR:
+        return Expr(repr(rng.pick(WORDS)), STR, size=3)
+    count = rng.between(2, max(2, min(4, knobs.length)))
+    if kind in (INTS, INTSET):
+        values = rng.some(range(1, 10), count)
+        text = ", ".join(map(str, values))
+        return Expr(f"[{text}]" if kind == INTS else f"{{{text}}}", kind, 1, 9, count)
+    if kind == STRS:
+        return Expr(repr(rng.some(WORDS, count)), kind, size=count)
+    if kind == PAIR:
+        return Expr(f"({rng.below(6)}, {rng.below(10)})", kind, 0, 9, 2)
+    keys = rng.some(WORDS, 2) if kind == TALLY else rng.some(range(8), 2)
+    text = ", ".join(f"{key!r}: {rng.between(1, 9)}" for key in keys)
+    return Expr(f"{{{text}}}", kind, 1, 9, 2)
+
+
+def text_piece(b: Builder) -> Expr | None:
+    """A string or character variable."""
+    var = b.choose(STR, CHAR)
+    return var and ints.use(var)
+
+
+def method(b: Builder) -> Expr | None:
+    """s.upper() and other methods."""
+    var = b.choose(STR, CHAR)
+    if var is None:
+        return None
+    name = ints.use(var).text
+    letter = b.rng.pick(ALPHABETS.get(var.flavour) or "abc")
+    options = [".upper()", ".upper()", f".replace({letter!r}, {b.rng.pick(('', '-', 'x'))!r})"]
+    if var.kind == STR:
+        options += [".title()", ".strip()", f".strip({letter!r})", ".capitalize()", ".swapcase()"]
+    if b.knobs.difficulty > 3:
+        options += [f".rjust({var.size + 1}, '.')", f".center({var.size + 2}, '*')"]
+    return Expr(name + b.rng.pick(options), STR, size=var.size + 2 * (b.knobs.difficulty > 3))
+
+
+def cut(b: Builder) -> Expr | None:
+    """s[1:], s[::-1] and other slices."""
+    var = b.choose(STR)
+    if var is None:
+        return None
+    count = b.rng.between(1, 3)
+    part = b.rng.pick((f"[{count}:]", f"[:{count}]", "[::-1]", "[:-1]", "[::2]", "[::-1]"))
+    return Expr(ints.use(var).text + part, STR, size=var.size)
+
+
+def concat(b: Builder) -> Expr | None:
+    """s + c, or s * 2."""
+    left = text_piece(b)
+    if left is None:
+        return None
+    if left.size <= 3 and b.rng.chance(0.3):
+        return Expr(f"{left.text} * {b.rng.between(2, 3)}", STR, size=left.size * 3, prec=ADD + 1)
+    var = b.choose(STR, CHAR)
+    right = literal(b, CHAR) if b.rng.chance(0.35) or var is None else ints.use(var)
+    if left.text == right.text or left.size + right.size > 2 * b.knobs.text:
+        return None
+    return Expr(f"{left.text} + {right.text}", STR, size=left.size + right.size, prec=ADD)
+
+
+def formatted(b: Builder) -> Expr | None:
+    """An f-string."""
+    pieces = [var for var in (b.choose(STR, CHAR, INT), b.choose(INT, STR)) if var is not None]
+    if not pieces:
+        return None
+    if len(pieces) > 1 and pieces[0].name == pieces[1].name:
+        pieces.pop()
+    texts = [f"{{{ints.use(var).text}}}" for var in pieces]
+    if len(texts) == 1:
+        around = b.rng.pick(("<{}>", "#{}", "[{}]", "{}!", "x{}", "n={}"))
+        return Expr(f'f"{around.format(texts[0])}"', STR, size=8)
+    joint = b.rng.pick((":", "-", "=", "/", " "))
+    return Expr(f'f"{joint.join(texts)}"', STR, size=2 * b.knobs.text)
+
+
+def digits(b: Builder) -> Expr | None:
+    """str(n)."""
+    var = b.choose(INT)
+    return var and Expr(f"str({ints.use(var).text})", STR, size=4)
+
+
+def joined(b: Builder) -> Expr | None:
+    """sep.join(parts)."""
+    joint = b.rng.pick(("", "-", ",", " ", "", "+"))
+    var = b.choose(STRS)
+    if var is not None:
+        return Expr(f"{joint!r}.join({ints.use(var).text})", STR, size=var.size * 4)
+    var = b.choose(STR)
+    if var is None:
+        return None
+    made = b.rng.pick((f"sorted({var.name})", f"reversed({var.name})", f"sorted(set({var.name}))"))
+    var.uses += 1
+    return Expr(f"{joint!r}.join({made})", STR, size=2 * var.size)
+
+
+def text_choice(b: Builder) -> Expr | None:
+    """'a' if condition else 'b'."""
+    condition = bools.condition(b, 1)
+    first, second = b.rng.some(LABELS, 2)
+    text = f"{first!r} if {condition.at(TERNARY + 1)} else {second!r}"
+    return Expr(text, STR, size=4, prec=TERNARY)
+
+
+LABELS = ("low", "high", "even", "odd", "yes", "no", "up", "down", "big", "tiny", "ok", "bad")
+
+
+def list_slice(b: Builder) -> Expr | None:
+    """xs[1:] and the like, for lists of any kind in `INTS`, `STRS`."""
+    var = b.choose(INTS)
+    if var is None:
+        return None
+    k = b.choose(INT)
+    count = str(b.rng.between(1, 3)) if k is None or b.rng.chance(0.6) else ints.use(k).text
+    name = ints.use(var).text
+    kind = b.rng.below(7)
+    if kind == 6 and var.size <= b.knobs.length:
+        return Expr(f"{name}[{count}:] + {name}[:{count}]", INTS, var.lo, var.hi, var.size, ADD)
+    part = (f"[{count}:]", f"[:{count}]", "[::-1]", "[::2]", "[1::2]", f"[-{count}:]", "[1:]")[kind]
+    if part.startswith("[-") and not count.isdigit():
+        part = "[-2:]"
+    return Expr(name + part, INTS, var.lo, var.hi, var.size)
+
+
+def ordered(b: Builder) -> Expr | None:
+    """sorted(xs), with a key sometimes."""
+    var = b.choose(INTS, INTSET)
+    if var is None:
+        return None
+    name = ints.use(var).text
+    if b.knobs.difficulty > 2 and b.rng.chance(0.4) and var.size + 6 < b.left:
+        key, cost = sort_key(b, var)
+        if key:
+            b.charge(cost, cost * 1.3)
+            return Expr(f"sorted({name}, key={key})", INTS, var.lo, var.hi, var.size)
+    text = f"sorted({name}, reverse=True)" if b.rng.chance(0.35) else f"sorted({name})"
+    return Expr(text, INTS, var.lo, var.hi, var.size)
+
+
+def sort_key(b: Builder, var: Var) -> tuple[str, float]:
+    """A key function for ints, and the events it costs to sort with it."""
+    if var.lo < 0 and b.rng.chance(0.4):
+        return "abs", 0.0
+    x = "v" if var.name == "x" else "x"
+    by = b.rng.between(2, 5)
+    keys = (f"-{x}", f"{x} % {by}", f"({x} % {by}, {x})", f"abs({x} - {by})", f"({x} % 2, -{x})")
+    return f"lambda {x}: {b.rng.pick(keys)}", 3.0 * var.size
+
+
+def repeated(b: Builder) -> Expr | None:
+    """[a, b], xs + [a], list(range(k))."""
+    var = b.choose(INTS)
+    one = ints.int_expr(b, 1)
+    if var is not None and b.rng.chance(0.6):
+        text = f"{ints.use(var).text} + [{one.text}]"
+        return Expr(text, INTS, min(var.lo, one.lo), max(var.hi, one.hi), var.size + 1, ADD)
+    two = ints.int_expr(b, 1)
+    if one.text == two.text or one.text.isdigit():
+        return None
+    return Expr(f"[{one.text}, {two.text}]", INTS, min(one.lo, two.lo), max(one.hi, two.hi), 2)
+
+
+def split_text(b: Builder) -> Expr | None:
+    """s.split() or list(s)."""
+    var = b.choose(STR)
+    if var is None or var in b.focus:
+        return None
+    name = ints.use(var).text
+    if var.flavour in ("numbers", "fields"):
+        return Expr(f"{name}.split(',')", STRS, size=1 + var.size // 2)
+    if var.flavour == "words":
+        return Expr(f"{name}.split()", STRS, size=1 + var.size // 3)
+    return Expr(f"list({name})", STRS, size=var.size)
+
+
+def text_list(b: Builder) -> Expr | None:
+    """sorted(words), words[1:] and the like."""
+    var = b.choose(STRS)
+    if var is None:
+        return None
+    name = ints.use(var).text
+    forms = (f"sorted({name})", f"{name}[1:]", f"{name}[::-1]", f"sorted({name}, key=len)")
+    return Expr(b.rng.pick(forms), STRS, size=var.size)
+
+
+def comprehension(kind: str) -> Make:
+    """A maker of list, dict and set comprehensions of the kind."""
+
+    def make(b: Builder) -> Expr | None:
+        var = b.choose(*SOURCES[kind])
+        if var is None or b.left < var.size + 6:
+            return None
+        source = ints.use(var).text if var.kind != INTSET else f"sorted({ints.use(var).text})"
+        item = item_var(b, var)
+        with b.block(share=0.7 * max(1, var.size), worst=max(1, var.size)):
+            b.declare(item)
+            b.focus = [item]
+            body = comprehension_body(b, kind, item)
+            where = f" if {bools.condition(b, 1).at(TERNARY + 1)}" if b.rng.chance(0.4) else ""
+        b.taken.discard(item.name)
+        if body is None or (body.text == item.name and not where):
+            return None
+        b.charge(0.7 * var.size + 3, var.size + 3)
+        ends = "[]" if kind in (INTS, STRS) else "{}"
+        text = f"{ends[0]}{body.text} for {item.name} in {source}{where}{ends[1]}"
+        return Expr(text, kind, body.lo, body.hi, var.size)
+
+    return make
+
+
+def comprehension_body(b: Builder, kind: str, item: Var) -> Expr | None:
+    """What a comprehension collects for each item."""
+    if kind in (INTS, INTSET):
+        plain = item.kind == INT and b.rng.chance(0.2)
+        return ints.use(item) if plain else ints.int_expr(b, 1)
+    if kind == STRS:
+        return expr(b, STR)
+    value = ints.int_expr(b, 1)
+    return Expr(f"{item.name}: {value.text}", kind, value.lo, value.hi)
+
+
+def item_var(b: Builder, var: Var) -> Var:
+    """A fresh name for the items of a collection, with their bounds."""
+    kind = ITEM_OF[var.kind]
+    size = 1 if kind == CHAR else 4
+    bounds = (var.lo, var.hi) if var.kind in (INTS, INTSET) else (0, 9)
+    name = b.name(ITEMS[kind])
+    return Var(name, kind, *bounds, size=size, steady=True, flavour=var.flavour)
+
+
+SOURCES = {INTS: (INTS, INTSET, STR), INTSET: (INTS, STR), STRS: (STRS, STR), TALLY: (STRS, STR),
+           INTMAP: (INTS, INTSET)}
+
+
+def helper(kind: str) -> Make:
+    """A maker of helper calls."""
+    return lambda b: calls.call(b, kind)
+
+
+TABLES: dict[str, list[tuple[float, Make]]] = {
+    STR: [(3, method), (3, cut), (3, concat), (3, formatted), (1, digits), (2, joined),
+          (1.5, text_choice), (5, helper(STR))],
+    CHAR: [(1, lambda b: literal(b, CHAR))],
+    INTS: [(3, list_slice), (3, ordered), (2, repeated), (5, comprehension(INTS)),
+           (4, helper(INTS))],
+    STRS: [(3, split_text), (3, text_list), (2, comprehension(STRS))],
+    TALLY: [(1, comprehension(TALLY))],
+    INTMAP: [(1, comprehension(INTMAP))],
+    INTSET: [(1, lambda b: (v := b.choose(INTS)) and Expr(f"set({ints.use(v).text})", INTSET,
+                                                          v.lo, v.hi, v.size)),
+             (1.5, comprehension(INTSET))],
+}

@@ -1,0 +1,41 @@
+"""What each difficulty means, in one table."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """Sizes and shares for one difficulty."""
+
+    difficulty: int
+    events: int
+    """Median number of trace events (call, line, return, exception) that is aimed at."""
+    worst: int
+    """Upper limit of the static estimate of the events; larger programs are drawn again."""
+    phases: int
+    """Most phases (top-level shapes) in the entry function."""
+    depth: int
+    """Nesting of operators in one expression."""
+    nesting: int
+    """Nesting of blocks in one function."""
+    length: int
+    """Longest list in an input."""
+    text: int
+    """Longest string in an input."""
+    value: int
+    """Largest absolute value of an int in an input."""
+    limit: int
+    """Largest absolute value that expressions aim to stay below."""
+    features: tuple[tuple[float, int], ...]
+    """Weights of having 0, 1, 2, ... features (helper, closure, recursion, class, ...)."""
+    inputs: int
+    """Most inputs per program."""
+
+
+KNOBS: dict[int, Knobs] = {
+    1: Knobs(1, 8, 24, 4, 1, 1, 3, 4, 12, 60, ((1, 0),), 2),
+    2: Knobs(2, 14, 42, 4, 1, 2, 4, 5, 15, 100, ((8, 0), (2, 1)), 3),
+    3: Knobs(3, 25, 75, 5, 2, 2, 5, 7, 20, 150, ((3, 0), (7, 1)), 3),
+    4: Knobs(4, 45, 135, 6, 2, 3, 6, 10, 40, 500, ((5, 1), (5, 2)), 3),
+    5: Knobs(5, 80, 240, 7, 3, 3, 7, 12, 99, 2000, ((2, 1), (5, 2), (4, 3)), 3),
+}
