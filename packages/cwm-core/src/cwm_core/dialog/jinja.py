@@ -1,0 +1,3 @@
+"""The chat format as a Jinja template, for `transformers` and inference servers."""
+
+CHAT_TEMPLATE = ""
