@@ -1,11 +1,10 @@
 """Whole programs: parameters, phases, return, inputs."""
 
-from collections.abc import Callable
-
 from cwm_tracer.programs.generator import (
-    inputs, loops, machines, returns, statements, whiles,
+    exceptions, features, inputs, loops, machines, returns, statements, whiles,
 )
 from cwm_tracer.programs.generator.builder import Builder
+from cwm_tracer.programs.generator.draft import Draft, Phase, signature
 from cwm_tracer.programs.generator.kinds import (
     BOOL, GRID, INT, INTS, PAIRS, STR, STRS, TALLY, Var,
 )
@@ -13,8 +12,6 @@ from cwm_tracer.programs.generator.knobs import KNOBS, Knobs
 from cwm_tracer.programs.generator.names import FUNCTIONS
 from cwm_tracer.programs.generator.rng import Rng
 from cwm_tracer.programs.program import Program
-
-Phase = Callable[[Builder], bool]
 
 # weight, least difficulty, phase
 PHASES: tuple[tuple[float, int, Phase], ...] = (
@@ -26,6 +23,7 @@ PHASES: tuple[tuple[float, int, Phase], ...] = (
     (1, 2, whiles.two_pointers), (0.8, 3, whiles.queue), (1.6, 2, whiles.search),
     (3, 2, whiles.scan_texts), (0.8, 3, machines.state_machine), (2.5, 2, machines.moves),
     (0.9, 2, machines.store), (6, 3, machines.matching), (0.7, 2, machines.runs),
+    (1.2, 2, exceptions.guarded), (0.5, 2, exceptions.raising),
 )
 TABLES = {
     level: [(weight, phase) for weight, least, phase in PHASES if least <= level]
@@ -54,13 +52,17 @@ def parameters(b: Builder) -> list[Var]:
     return made
 
 
-def body(b: Builder) -> None:
-    """Phases until the aimed cost is reached, then the return."""
+def body(b: Builder, planned: list[Phase]) -> None:
+    """The planned phases and others until the aimed cost is reached, then the return."""
     knobs, rng = b.knobs, b.rng
     aim = knobs.events * rng.uniform(0.75, 1.35)
     table = TABLES[knobs.difficulty]
     last: Phase | None = None
     done = 0
+    if rng.chance(0.3 if planned else 0):
+        done += rng.pick((statements.assign, returns.guard))(b)
+    for phase in planned:
+        done += phase(b)
     for _ in range(4 * knobs.phases):
         if done >= knobs.phases or b.cost >= 0.85 * aim or b.left < 4:
             break
@@ -74,17 +76,19 @@ def body(b: Builder) -> None:
     returns.final(b)
 
 
-def draft(rng: Rng, knobs: Knobs) -> tuple[str, str, tuple[str, ...], Builder]:
+def candidate(rng: Rng, knobs: Knobs) -> tuple[str, str, tuple[str, ...], Builder]:
     """Source, entry name and inputs of one candidate, with its builder's cost."""
-    b = Builder(rng, knobs)
+    draft = Draft(rng, knobs)
+    planned = features.features(draft)
+    b = draft.builder(small=False)
     b.ret = INT if knobs.difficulty == 1 else rng.weighted(returns.ENTRY_KINDS)
-    name = rng.pick(FUNCTIONS)
+    name = draft.name(FUNCTIONS)
     b.taken.add(name)
     params = parameters(b)
-    body(b)
+    body(b, planned)
     params = [var for var in params if b.mentions(var.name)]
-    head = f"def {name}({', '.join(var.name for var in params)}):"
-    source = "\n".join([head, *b.lines]) + "\n"
+    draft.define(signature(name, params), b)
+    source = "\n\n\n".join(draft.defs) + "\n"
     count = rng.between(2, knobs.inputs)
     given = inputs.argument_lists(rng, knobs, params, count) if params else ()
     return source, name, given, b
@@ -100,7 +104,7 @@ def generate(seed: int, difficulty: int) -> Program:
     knobs = KNOBS[difficulty]
     rng = Rng(f"{difficulty}:{seed}")
     while True:
-        source, entry, arguments, b = draft(rng, knobs)
+        source, entry, arguments, b = candidate(rng, knobs)
         if b.worst <= knobs.worst and arguments:
             return Program.of(source, entry, arguments, difficulty=difficulty,
                               origin=f"generated:{difficulty}:{seed}")

@@ -1,6 +1,6 @@
 """What each difficulty means, in one table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +39,13 @@ KNOBS: dict[int, Knobs] = {
     4: Knobs(4, 45, 135, 6, 2, 3, 6, 10, 40, 500, ((5, 1), (5, 2)), 3),
     5: Knobs(5, 80, 240, 7, 3, 3, 7, 12, 99, 2000, ((2, 1), (5, 2), (4, 3)), 3),
 }
+
+
+def _helper(knobs: Knobs) -> Knobs:
+    small = max(8, knobs.worst // 6)
+    return replace(knobs, worst=small, phases=1, depth=min(2, knobs.depth), length=3, text=5,
+                   nesting=max(1, knobs.nesting - 1))
+
+
+HELPER_KNOBS: dict[int, Knobs] = {level: _helper(knobs) for level, knobs in KNOBS.items()}
+"""The same for helper functions, whose cost counts on every call."""

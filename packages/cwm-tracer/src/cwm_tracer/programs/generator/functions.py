@@ -1,0 +1,308 @@
+"""Helper functions, inner functions and lambdas, and the ways to use a function."""
+
+from dataclasses import replace
+
+from cwm_tracer.programs.generator import (
+    bools, calls, exprs, inputs, ints, loops, returns, statements, updates, whiles,
+)
+from cwm_tracer.programs.generator.builder import Builder
+from cwm_tracer.programs.generator.draft import Draft, Phase, signature
+from cwm_tracer.programs.generator.kinds import (
+    ATOM, BOOL, INT, INTS, STR, STRS, TERNARY, Expr, Func, Var,
+)
+from cwm_tracer.programs.generator.names import HELPERS, INNER
+
+RETURNED = ((6, INT), (3, BOOL), (2, STR), (2, INTS))
+
+
+def int_params(b: Builder, count: int) -> list[Var]:
+    """Int parameters that nothing relies on."""
+    made = []
+    for _ in range(count):
+        name = b.name(("x", "n", "a", "v", "k", "y", "b", "m"))
+        made.append(b.declare(Var(name, INT, -b.knobs.value // 2, b.knobs.value, steady=True)))
+    return made
+
+
+def helper(draft: Draft) -> Phase:
+    """A top-level function, and a phase that uses it."""
+    b, rng = draft.builder(), draft.rng
+    b.ret = rng.weighted(RETURNED)
+    name = draft.name(HELPERS[b.ret])
+    b.taken.add(name)
+    if b.ret == INTS or (b.ret != BOOL and rng.chance(0.3)):
+        kind = INTS if b.ret == INTS else rng.pick((INTS, STR))
+        params = [b.declare(inputs.param(b, kind, "letters"))]
+        params += int_params(b, 1) if rng.chance(0.4) else []
+        for var in params:
+            var.filled = False
+    else:
+        params = int_params(b, rng.weighted(((6, 1), (3, 2))))
+        if b.ret == STR and rng.chance(0.5):
+            params = [b.declare(inputs.param(b, STR, "letters")), *params]
+    made = helper_body(b)
+    params = [var for var in params if b.mentions(var.name)] or params[:1]
+    func = Func(name, tuple(params), made, b.cost, b.worst)
+    draft.define(signature(name, params), b)
+    draft.funcs.append(func)
+    return use(func)
+
+
+def helper_body(b: Builder) -> Expr:
+    """A short body: a guard, a branch or a loop, and the return."""
+    rng = b.rng
+    kind = rng.below(10)
+    if kind < 3:
+        returns.conditional(b)
+    elif kind < 5:
+        returns.guard(b)
+    elif kind < 7 and b.find((INTS, STR)):
+        loops.for_loop(b)
+    elif kind == 7:
+        rng.pick((whiles.digits, whiles.growth, statements.branch_value))(b)
+    elif kind == 8 and b.ret in (INT, STR):
+        statements.branch_value(b)
+    return returns.final(b)
+
+
+def use(func: Func) -> Phase:
+    """A phase that calls the function: once, in a loop, or in a comprehension."""
+
+    def phase(b: Builder) -> bool:
+        kind = b.rng.below(10)
+        if kind < 5 and in_loop(b, func):
+            return True
+        if kind < 8 and in_comprehension(b, func):
+            return True
+        return once(b, func)
+
+    return phase
+
+
+def once(b: Builder, func: Func) -> bool:
+    """y = f(...), or a branch on a predicate."""
+    made = calls.invoke(b, func) if func.worst <= b.left else None
+    if made is None:
+        return False
+    if made.kind == BOOL and b.rng.chance(0.5):
+        target = statements.changeable(b, INT) or updates.accumulator(b, INT)
+        b.emit(f"if {made.text}:")
+        with b.block(share=0.5):
+            updates.update(b, target)
+        return True
+    statements.local(b, made)
+    return True
+
+
+def in_loop(b: Builder, func: Func) -> bool:
+    """for x in xs: acc += f(x)."""
+    source = {STR: STRS, BOOL: b.rng.pick((INT, INTS))}.get(func.returns.kind, INT)
+    if func.returns.kind == INTS:
+        source = INTS
+    if b.left < 4 * (func.worst + 3):
+        return False
+    acc = updates.accumulator(b, source)
+    head = loops.header(b, [acc])
+    if head is None or b.left < head.rounds * (func.worst + 3):
+        return False
+    loops.open_loop(b, head)
+    with b.block(share=0.75 * head.rounds, worst=head.rounds, loop=True):
+        for item in head.items:
+            b.declare(item)
+        b.hold(head.source)
+        b.focus = list(head.items)
+        if b.rng.chance(0.2):
+            loops.guard(b, [acc])
+        made = calls.invoke(b, func)
+        if made is None:
+            b.emit("break")
+        else:
+            collect(b, acc, made)
+    return True
+
+
+def collect(b: Builder, acc: Var, made: Expr) -> None:
+    """Put the result of a call into an accumulator."""
+    kind, name = made.kind, acc.name
+    if kind == BOOL:
+        b.emit(f"if {made.text}:")
+        with b.block(share=0.5):
+            updates.update(b, acc)
+    elif kind == INT:
+        updates.grow(b, acc, made)
+        b.emit(f"{name} = max({name}, {made.text})" if acc.flavour else f"{name} += {made.text}")
+    elif kind == STR:
+        b.emit(f"{name}.append({made.text})")
+    else:
+        b.emit(b.rng.pick((f"{name}.extend({made.text})", f"{name} += {made.text}")))
+    acc.size += made.size
+
+
+def in_comprehension(b: Builder, func: Func) -> bool:
+    """[f(x) for x in xs], [x for x in xs if f(x)], sum(f(x) for x in xs)."""
+    var = b.choose(INTS, STR)
+    if func.returns.kind == INTS or var is None or not var.size:
+        return False
+    if b.left < var.size * (func.worst + 2) + 4:
+        return False
+    item = exprs.item_var(b, var)
+    with b.block(share=0.7 * var.size, worst=var.size):
+        b.declare(item)
+        b.focus = [item]
+        made = calls.invoke(b, func)
+    b.taken.discard(item.name)
+    if made is None:
+        return False
+    b.charge(var.size + 3, var.size + 3)
+    each = f"for {item.name} in {ints.use(var).text}"
+    if made.kind == BOOL:
+        kind = INTS if item.kind == INT else STRS
+        text, made = f"[{item.name} {each} if {made.text}]", Expr("", kind, var.lo, var.hi)
+    elif made.kind == INT and b.rng.chance(0.4):
+        reach = made.reach * var.size
+        text, made = f"sum({made.text} {each})", Expr("", INT, -reach, reach)
+    else:
+        kind = INTS if made.kind == INT else STRS
+        text, made = f"[{made.text} {each}]", Expr("", kind, made.lo, made.hi)
+    made.text, made.size = text, var.size
+    statements.local(b, made)
+    return True
+
+
+def inner_builder(b: Builder) -> Builder:
+    """A builder for a function nested in the one being written; it sees the outer ints."""
+    inner = Builder(b.rng, b.knobs, b.depth + 1)
+    inner.taken, inner.funcs = b.taken, []
+    outer = [var for var in b.vars if var.kind == INT and var.name.isidentifier()][-2:]
+    inner.vars = [replace(var, steady=True) for var in outer]
+    return inner
+
+
+def inner_function(_draft: Draft) -> Phase:
+    """A nested function that reads a variable of the outer one."""
+
+    def phase(b: Builder) -> bool:
+        inner = inner_builder(b)
+        name = b.name(INNER)
+        inner.ret = b.rng.pick((INT, INT, BOOL))
+        params = int_params(inner, 1)
+        inner.focus = [*params, *inner.vars[:1]]
+        if b.rng.chance(0.5):
+            returns.conditional(inner)
+        made = bools.condition(inner) if inner.ret == BOOL else ints.int_expr(inner)
+        inner.emit(f"return {made.text}")
+        return install(b, inner, name, params, made)
+
+    return phase
+
+
+def install(b: Builder, inner: Builder, name: str, params: list[Var], made: Expr) -> bool:
+    """Put a nested function into the outer body and use it."""
+    b.emit(signature(name, params))
+    b.lines += inner.lines
+    func = Func(name, tuple(params), made, inner.cost, inner.worst)
+    b.funcs.append(func)
+    for var in params:
+        b.taken.discard(var.name)
+    return use(func)(b)
+
+
+def counter(_draft: Draft) -> Phase:
+    """A nested function that changes a variable of the outer one."""
+
+    def phase(b: Builder) -> bool:
+        target = updates.accumulator(b, INT)
+        name = b.name(INNER)
+        inner = inner_builder(b)
+        inner.vars = [*inner.vars[:-1], target]
+        params = int_params(inner, 1)
+        inner.focus = params
+        inner.emit(f"nonlocal {target.name}")
+        inner.cost -= 1
+        inner.worst -= 1
+        target.mult = 0.2
+        if b.rng.chance(0.5):
+            loops.conditional(inner, target)
+        else:
+            updates.update(inner, target)
+        inner.emit(f"return {target.name}")
+        target.mult = b.worst_mult
+        return install(b, inner, name, params, Expr("", INT, target.lo, target.hi))
+
+    return phase
+
+
+def factory(draft: Draft) -> Phase:
+    """A function that makes functions, and a phase that uses one of them."""
+    b = draft.builder()
+    name = draft.name(("make", "maker", "adder", "scaler", "picker"))
+    outer = int_params(b, 1)
+    inner = inner_builder(b)
+    params = int_params(inner, 1)
+    inner.focus = [*params, *outer]
+    inner.ret = INT
+    made = ints.int_expr(inner)
+    while outer[0].name not in made.text or params[0].name not in made.text:
+        text = f"{params[0].name} {b.rng.pick(('+', '-'))} {outer[0].name}"
+        made = Expr(text, INT, -3 * b.knobs.value, 3 * b.knobs.value, prec=TERNARY)
+    inner.emit(f"return {made.text}")
+    inner_name = b.name(INNER)
+    b.emit(signature(inner_name, params))
+    b.lines += inner.lines
+    b.emit(f"return {inner_name}")
+    draft.define(signature(name, outer), b)
+
+    def phase(entry: Builder) -> bool:
+        bound = entry.name(("f", "g", "fn", "op"))
+        value = ints.constant(entry) if entry.rng.chance(0.6) else ints.atom(entry)
+        entry.emit(f"{bound} = {name}({value.text})")
+        entry.charge(4, 4)
+        func = Func(bound, tuple(params), made, inner.cost, inner.worst)
+        entry.funcs.append(func)
+        return use(func)(entry)
+
+    return phase
+
+
+def anonymous(_draft: Draft) -> Phase:
+    """f = lambda x: ..., used like a helper; or a lambda given to sorted, map, filter, max."""
+
+    def phase(b: Builder) -> bool:
+        inner = inner_builder(b)
+        params = int_params(inner, 1)
+        inner.focus = params
+        test = b.rng.chance(0.3)
+        made = bools.condition(inner, 1) if test else ints.int_expr(inner, 1)
+        for var in params:
+            b.taken.discard(var.name)
+        if params[0].name not in made.text:
+            made = Expr(f"{params[0].name} + 1", INT, -b.knobs.value, b.knobs.value)
+        text = f"lambda {params[0].name}: {made.text}"
+        source = b.choose(INTS)
+        if source is not None and source.size and b.rng.chance(0.6):
+            b.charge(3 * source.size, 3 * source.size)
+            return inline(b, source, text, made)
+        name = b.name(("f", "g", "fn", "op"))
+        b.emit(f"{name} = {text}")
+        func = Func(name, tuple(params), Expr("", made.kind, made.lo, made.hi, prec=ATOM), 3, 3)
+        b.funcs.append(func)
+        return use(func)(b)
+
+    return phase
+
+
+def inline(b: Builder, source: Var, text: str, made: Expr) -> bool:
+    """The lambda as an argument of a built-in."""
+    name = ints.use(source).text
+    low, high = source.lo, source.hi
+    if made.kind == BOOL:
+        result = Expr(f"list(filter({text}, {name}))", INTS, low, high, source.size)
+    elif b.rng.chance(0.45):
+        result = Expr(f"sorted({name}, key={text})", INTS, low, high, source.size)
+    elif b.rng.chance(0.3):
+        call = b.rng.pick(("max", "min"))
+        result = Expr(f"{call}({name}, key={text}, default=0)", INT, min(0, low), max(0, high))
+    else:
+        result = Expr(f"list(map({text}, {name}))", INTS, made.lo, made.hi, source.size)
+    statements.local(b, result)
+    return True
