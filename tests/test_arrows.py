@@ -1,4 +1,4 @@
-"""The arrows between packages, as drawn in docs/architecture.md: imports and declared dependencies."""
+"""The arrows between packages: imports and declared dependencies, as docs/architecture.md draws."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ EXPORT = [
 def read_pins(root: Path) -> list[str]:
     """The pins written in the root `pyproject.toml`."""
     document = tomlkit.parse((root / "pyproject.toml").read_text())
-    return [str(pin) for pin in document["tool"]["uv"]["constraint-dependencies"]]  # type: ignore[index,union-attr]
+    return [str(pin) for pin in document["tool"]["uv"]["constraint-dependencies"]]
 
 
 def write_pins(root: Path, pins: list[str]) -> None:
@@ -42,14 +42,14 @@ def write_pins(root: Path, pins: list[str]) -> None:
     array = tomlkit.array()
     array.extend(pins)
     array.multiline(True)
-    document["tool"]["uv"]["constraint-dependencies"] = array  # type: ignore[index]
+    document["tool"]["uv"]["constraint-dependencies"] = array
     path.write_text(tomlkit.dumps(document))
 
 
 def held(root: Path) -> set[str]:
     """Names of the packages that an upgrade leaves alone."""
     document = tomlkit.parse((root / "pyproject.toml").read_text())
-    return set(document["tool"]["cwm"]["pin"]["hold"])  # type: ignore[index,arg-type,union-attr]
+    return set(document["tool"]["cwm"]["pin"]["hold"])
 
 
 def public(requirement: str) -> str:
@@ -83,7 +83,9 @@ def resolve(root: Path, pins: list[str]) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--check", action="store_true", help="exit 1 when the pins are not current")
     mode.add_argument("--upgrade", action="store_true", help="move pins to the newest releases")
