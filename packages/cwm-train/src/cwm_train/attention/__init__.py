@@ -1,0 +1,1 @@
+"""Attention backends: one rule of visibility, several ways to compute it."""

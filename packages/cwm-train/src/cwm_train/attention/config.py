@@ -1,0 +1,45 @@
+"""Configuration of the attention backends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cwm_core.plugins import ComponentConfig
+
+if TYPE_CHECKING:
+    from cwm_train.attention.base import Attention
+
+
+class Reference(ComponentConfig):
+    """Dense masks and an explicit softmax in fp32: slow, and what the others are checked against."""
+
+    def build(self) -> Attention:
+        """Build the backend."""
+        from cwm_train.attention.reference import ReferenceAttention
+
+        return ReferenceAttention()
+
+
+class Sdpa(ComponentConfig):
+    """torch's scaled_dot_product_attention; on CPUs one causal call per packed document."""
+
+    def build(self) -> Attention:
+        """Build the backend."""
+        from cwm_train.attention.sdpa import SdpaAttention
+
+        return SdpaAttention()
+
+
+class Flex(ComponentConfig):
+    """torch's FlexAttention: block-sparse masks, compiled; meant for GPUs."""
+
+    compile: bool = True
+    """Compile the kernel (needs a C++ compiler on CPUs); otherwise it runs unfused."""
+    block_size: int = 128
+    """Side of the blocks in which masks are sparse, in tokens."""
+
+    def build(self) -> Attention:
+        """Build the backend."""
+        from cwm_train.attention.flex import FlexAttention
+
+        return FlexAttention(self.compile, self.block_size)

@@ -1,0 +1,1 @@
+"""The CWM architecture: configuration, decoder, initialisation and loss."""

@@ -1,0 +1,135 @@
+"""Our decoder against Hugging Face's `CwmForCausalLM`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from cwm_train.attention.config import Reference, Sdpa
+from cwm_train.model.config import Cwm32b, CwmModelConfig, RopeParameters
+from cwm_train.model.loss import IGNORE
+from cwm_train.model.transformer import CwmForCausalLM
+
+transformers = pytest.importorskip("transformers")
+
+SMALL = {
+    "vocab_size": 97,
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 5,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 256,
+    "sliding_window": 7,
+    "initializer_range": 0.2,
+    "bos_token_id": 1,
+    "eos_token_id": (2,),
+}
+ROPES = {
+    "default": RopeParameters(rope_type="default", rope_theta=10_000.0),
+    "llama3": RopeParameters(rope_theta=500.0, factor=4.0, original_max_position_embeddings=16),
+}
+
+
+def config(rope: str = "llama3", **changes: object) -> CwmModelConfig:
+    return CwmModelConfig(**{**SMALL, "rope_parameters": ROPES[rope], **changes})
+
+
+def pair(settings: CwmModelConfig, backend: object = None):
+    torch.manual_seed(0)
+    ours = settings.build(attention=backend)
+    fields = settings.to_hf()
+    theirs = transformers.CwmForCausalLM(
+        transformers.CwmConfig(**fields, attn_implementation="eager")
+    )
+    missing = theirs.load_state_dict(ours.state_dict(), strict=not settings.tie_word_embeddings)
+    assert not missing.unexpected_keys
+    return ours.eval(), theirs.eval()
+
+
+@pytest.mark.parametrize("backend", [Reference(), Sdpa()], ids=lambda c: type(c).__name__)
+@pytest.mark.parametrize("rope", ROPES)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"num_key_value_heads": 6},
+        {"num_key_value_heads": 1, "head_dim": 16},
+        {"sliding_window": 100},
+        {"tie_word_embeddings": True},
+        {"layer_types": ("sliding_attention",) * 4 + ("full_attention",)},
+    ],
+    ids=["gqa", "mha", "mqa", "wide-window", "tied", "last-global"],
+)
+def test_logits_equal_hugging_face(rope, changes, backend):
+    ours, theirs = pair(config(rope, **changes), backend.build())
+    ids_bt = torch.randint(0, 97, (3, 41), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        difference = (ours(ids_bt) - theirs(ids_bt).logits).abs().max()
+    assert difference < 1e-4
+
+
+def test_loss_and_every_gradient_equal_hugging_face_on_packed_documents():
+    ours, theirs = pair(config())
+    generator = torch.Generator().manual_seed(2)
+    documents = [torch.randint(0, 97, (n,), generator=generator) for n in (23, 9, 1, 8)]
+    ids_bt = torch.cat(documents)[None]
+    document_bt = torch.cat([torch.full((len(d),), i) for i, d in enumerate(documents)])[None]
+    positions_bt = torch.cat([torch.arange(len(d)) for d in documents])[None]
+    labels = [torch.cat((d[1:], torch.tensor([IGNORE]))) for d in documents]
+    ours(ids_bt, positions_bt, document_bt, labels_bt=torch.cat(labels)[None]).backward()
+    for document, wanted in zip(documents, labels):
+        logits = theirs(document[None]).logits[0]
+        torch.nn.functional.cross_entropy(
+            logits, wanted, ignore_index=IGNORE, reduction="sum"
+        ).backward() if len(document) > 1 else None
+    for (name, mine), (_, other) in zip(
+        sorted(ours.named_parameters()), sorted(theirs.named_parameters())
+    ):
+        scale = other.grad.abs().max()
+        assert (mine.grad - other.grad).abs().max() <= 1e-4 * scale, name
+
+
+def test_released_size_on_the_meta_device():
+    with torch.device("meta"):
+        model = Cwm32b().build()
+    assert sum(p.numel() for p in model.parameters()) == 32_581_097_472
+    assert len(model.state_dict()) == 579
+    assert Cwm32b().parameter_count() == 32_581_097_472
+    with torch.device("meta"):
+        theirs = transformers.CwmForCausalLM(transformers.CwmConfig())
+    assert {k: v.shape for k, v in theirs.state_dict().items()} == {
+        k: v.shape for k, v in model.state_dict().items()
+    }
+
+
+def test_default_configuration_is_hugging_faces():
+    ours, theirs = Cwm32b().to_hf(), transformers.CwmConfig().to_dict()
+    for key, value in ours.items():
+        if key not in ("architectures", "dtype"):
+            assert theirs[key] == value, key
+
+
+def test_configuration_round_trip():
+    settings = config()
+    assert CwmModelConfig.from_hf(settings.to_hf()).to_hf() == settings.to_hf()
+
+
+def test_documents_do_not_see_one_another():
+    model = config().build().eval()
+    ids_bt = torch.randint(0, 97, (1, 30), generator=torch.Generator().manual_seed(3))
+    document_bt = torch.tensor([[0] * 12 + [1] * 18])
+    positions_bt = torch.cat((torch.arange(12), torch.arange(18)))[None]
+    with torch.no_grad():
+        packed = model(ids_bt, positions_bt, document_bt)
+        alone = model(ids_bt[:, 12:])
+    assert torch.allclose(packed[:, 12:], alone, atol=1e-5)
+
+
+def test_fan_in_initialisation_starts_as_identity():
+    torch.manual_seed(0)
+    model = CwmForCausalLM(config(init="fan_in"))
+    ids_bt = torch.arange(10)[None]
+    embedded = model.model.embed_tokens(ids_bt)
+    normalised = embedded / (embedded.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    assert torch.allclose(model.model(ids_bt), normalised, atol=1e-5)
