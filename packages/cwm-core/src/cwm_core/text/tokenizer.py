@@ -19,7 +19,7 @@ from cwm_core.text.cache import EncodingCache, Ids
 from cwm_core.text.llama3 import check_specials, is_llama3, place_specials
 from cwm_core.text.profiles import PROFILES
 
-_PROBE = " if x:\n\t'é\u4e2d\U0001f600'  # 10\x00\r\n"
+_PROBE = " If x:\n\t'é\u4e2d\U0001f600'  # 10\x00\r\n"
 _BYTES = 256
 
 
@@ -51,6 +51,10 @@ class Tokenizer:
     @cached_property
     def _special(self) -> tokenizers.Tokenizer:
         return tokenizers.Tokenizer.from_str(self._content)
+
+    def to_json(self) -> str:
+        """Return the contents of the `tokenizer.json`."""
+        return self._content
 
     @cached_property
     def fingerprint(self) -> str:
@@ -157,12 +161,21 @@ class Tokenizer:
 def _encode(tokenizer: tokenizers.Tokenizer, texts: list[str]) -> list[list[int]]:
     try:
         encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"a text cannot be encoded: {error.reason} at its character {error.start}",
-            "replace lone surrogates, e.g. text.encode(errors='replace').decode()",
-        ) from None
+    except (TypeError, UnicodeEncodeError):
+        _refuse_surrogates(texts)
+        raise
     return [encoding.ids for encoding in encodings]
+
+
+def _refuse_surrogates(texts: list[str]) -> None:
+    for index, text in enumerate(texts):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"text {index} cannot be encoded: {error.reason} at its character {error.start}",
+                "replace lone surrogates, e.g. text.encode(errors='replace').decode()",
+            ) from None
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from json.decoder import scanstring
+from json.decoder import scanstring  # type: ignore[attr-defined]  # missing in typeshed
 
 from cwm_core.errors import CodecError
 from cwm_core.trace.lexer import Report, Segment, Wire

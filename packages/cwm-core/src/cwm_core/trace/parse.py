@@ -1,4 +1,4 @@
-"""The grammar of the wire format, read from segments; strict or lenient by how errors are reported."""
+"""The grammar of the wire format; strict or lenient by what is done with a deviation."""
 
 from __future__ import annotations
 
