@@ -24,6 +24,10 @@ class Action:
     text: str = ""
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
+    """Nats, one per token."""
+    finish_reason: str | None = None
+    """The engine's: ``"stop"``, or ``"length"`` when the action was cut off."""
+    model_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class Environment(Protocol):
 class Agent(Protocol):
     """Decides the next action from what it was shown."""
 
-    async def act(self, observations: tuple[Observation, ...], actions: tuple[Action, ...]) -> Action:
+    async def act(
+        self, observations: tuple[Observation, ...], actions: tuple[Action, ...]
+    ) -> Action:
         """Return the next action; `observations` is one longer than `actions`."""
         ...
