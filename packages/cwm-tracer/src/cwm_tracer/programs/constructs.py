@@ -1,6 +1,8 @@
 """Which language constructs a syntax tree uses, as tags."""
 
 import ast
+from collections.abc import Callable
+from typing import Any
 
 TAGS = (
     "assert", "augmented", "break", "bytes", "chained_comparison", "class", "closure",
@@ -28,6 +30,13 @@ _BY_TYPE: dict[type[ast.AST], tuple[str, ...]] = {
     ast.Nonlocal: ("closure",), ast.NamedExpr: ("walrus",), ast.With: ("with",),
     ast.Import: ("import",), ast.ImportFrom: ("import",),
 }
+_QUEUED = frozenset((*_FUNCTIONS, *_LOOPS))
+_PLAIN = frozenset((
+    "attr", "arg", "asname", "ctx", "conversion", "id", "is_async", "kind", "level",
+    "lineno", "n", "name", "names", "op", "ops", "returns", "simple", "type_comment", "type_params",
+))
+_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {ast.Constant: ()}
+_Scope = tuple[ast.AST, tuple[str, ...], bool]
 _BUILTIN_TYPES = {"list": "list", "dict": "dict", "set": "set", "tuple": "tuple", "str": "str"}
 
 
@@ -36,27 +45,55 @@ def constructs_in(tree: ast.AST) -> tuple[str, ...]:
     found: set[str] = set()
     if sum(isinstance(node, _FUNCTIONS) for node in getattr(tree, "body", ())) > 1:
         found.add("helper")
-    stack: list[tuple[ast.AST, tuple[str, ...], bool]] = [(tree, (), False)]
-    while stack:
-        node, functions, looped = stack.pop()
-        kind = type(node)
-        found.update(_BY_TYPE.get(kind, ()))
-        look = _LOOKERS.get(kind)
-        if look is not None:
-            look(node, found, functions)
-        if kind in _LOOPS:
+    scopes: list[_Scope] = [(tree, (), False)]
+    while scopes:
+        node, functions, looped = scopes.pop()
+        if isinstance(node, _LOOPS):
             if looped:
                 found.add("nested_loop")
             looped = True
-        if kind in _FUNCTIONS:
-            functions, looped = (*functions, node.name), False  # type: ignore[attr-defined]
-        for name in node._fields:
-            value = getattr(node, name, None)
-            if isinstance(value, ast.AST):
-                stack.append((value, functions, looped))
-            elif isinstance(value, list):
-                stack.extend((v, functions, looped) for v in value if isinstance(v, ast.AST))
+        elif isinstance(node, _FUNCTIONS):
+            functions, looped = (*functions, node.name), False
+        _scan(node, found, scopes, functions, looped)
     return tuple(sorted(found))
+
+
+def _scan(
+    top: ast.AST,
+    found: set[str],
+    scopes: list[_Scope],
+    functions: tuple[str, ...],
+    looped: bool,
+) -> None:
+    """Tag all nodes below `top`, except those in inner loops and functions: these are queued."""
+    stack: list[ast.AST] = []
+    _children(top, stack)
+    while stack:
+        node = stack.pop()
+        kind = type(node)
+        if kind is ast.Name:
+            continue
+        if kind in _BY_TYPE:
+            found.update(_BY_TYPE[kind])
+        if kind in _LOOKERS:
+            _LOOKERS[kind](node, found, functions)
+        if kind in _QUEUED:
+            scopes.append((node, functions, looped))
+        else:
+            _children(node, stack)
+
+
+def _children(node: ast.AST, stack: list[ast.AST]) -> None:
+    kind = type(node)
+    fields = _FIELDS.get(kind)
+    if fields is None:
+        fields = _FIELDS[kind] = tuple(name for name in node._fields if name not in _PLAIN)
+    for name in fields:
+        value = getattr(node, name, None)
+        if type(value) is list:
+            stack += [item for item in value if isinstance(item, ast.AST)]
+        elif isinstance(value, ast.AST):
+            stack.append(value)
 
 
 def _function(node: ast.FunctionDef, found: set[str], functions: tuple[str, ...]) -> None:
@@ -114,7 +151,7 @@ def _compare(node: ast.Compare, found: set[str], _functions: tuple[str, ...]) ->
         found.add("chained_comparison")
 
 
-_LOOKERS = {
+_LOOKERS: dict[type[ast.AST], Callable[[Any, set[str], tuple[str, ...]], None]] = {
     ast.FunctionDef: _function, ast.ClassDef: _class, ast.Call: _call, ast.Constant: _constant,
     ast.Assign: _assign, ast.For: _for, ast.Compare: _compare,
 }

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from cwm_tracer.programs.generator import calls, ints
-from cwm_tracer.programs.generator.builder import Builder
+from cwm_tracer.programs.generator.builder import Builder, shared
 from cwm_tracer.programs.generator.kinds import (
     ADD, AND, ATOM, BOOL, CHAR, COMPARE, INT, INTMAP, INTS, INTSET, NOT, OR, SIZED, STR, STRS,
     TALLY, Expr,
@@ -37,7 +37,7 @@ def both(b: Builder) -> Expr | None:
         text = f"{low} {b.rng.pick(('<', '<='))} {ints.use(var).text} {b.rng.pick(('<', '<='))} {high}"
         return Expr(text, BOOL, prec=COMPARE)
     left, right = condition(b, 1), condition(b, 1)
-    if left.text.split()[0] == right.text.split()[0] and left.text.split()[-1] == right.text.split()[-1]:
+    if shared(left.text.replace("len", ""), right.text):
         return None
     if b.rng.chance(0.5):
         return Expr(f"{left.at(AND)} and {right.at(NOT)}", BOOL, prec=AND)

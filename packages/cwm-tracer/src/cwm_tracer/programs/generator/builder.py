@@ -3,12 +3,24 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 from cwm_tracer.programs.generator.kinds import Func, Var
 from cwm_tracer.programs.generator.knobs import Knobs
 from cwm_tracer.programs.generator.rng import Rng
 
 WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+@lru_cache(maxsize=4096)
+def words(text: str) -> frozenset[str]:
+    """The names and words in a piece of source."""
+    return frozenset(WORD.findall(text))
+
+
+def shared(one: str, two: str) -> bool:
+    """Do two pieces of source use a common name?"""
+    return not words(one).isdisjoint(words(two))
 
 
 class Builder:
@@ -29,6 +41,7 @@ class Builder:
         self.held: list[Var] = []  # what open loops run over: not to be changed
         self.funcs: list[Func] = []
         self.ret = ""  # the kind that the function returns
+        self.left_early = False  # a return of kind `ret` is written already
         self.risky = False  # inside a try block: raising helpers may be called
         self.blocks = 0
         self.loops = 0
@@ -54,7 +67,7 @@ class Builder:
 
     def mentions(self, name: str, since: int = 0) -> bool:
         """Does any line from number `since` on use the name?"""
-        return any(name in WORD.findall(line) for line in self.lines[since:])
+        return any(name in line and name in words(line) for line in self.lines[since:])
 
     def read(self, var: Var) -> bool:
         """Is the variable's value used on a line after the last one that sets it?
@@ -62,8 +75,9 @@ class Builder:
         Setting lines that also read it (`x += 1`) do not count as use.
         """
         start = f"{var.name} "
+        name = var.name
         for line in reversed(self.lines):
-            if var.name in WORD.findall(line):
+            if name in line and (name in words(line) or not name.isidentifier()):
                 text = line.lstrip()
                 return not text.startswith((start, f"{var.name}.", f"{var.name}["))
         return False
@@ -125,7 +139,7 @@ class Builder:
     def choose(self, *kinds: str) -> Var | None:
         """A variable of one of the kinds: in focus, or not used yet, or any."""
         near = [var for var in self.focus if var.kind in kinds]
-        if near and self.rng.chance(0.65):
+        if near and self.rng.chance(0.72):
             return self.rng.pick(near)
         found = self.find(kinds)
         if not found:

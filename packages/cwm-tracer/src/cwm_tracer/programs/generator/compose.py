@@ -15,11 +15,11 @@ from cwm_tracer.programs.program import Program
 
 # weight, least difficulty, phase
 PHASES: tuple[tuple[float, int, Phase], ...] = (
-    (9, 1, loops.for_loop), (6, 1, statements.assign), (2, 1, statements.branch_value),
+    (8, 1, loops.for_loop), (7, 1, statements.assign), (2, 1, statements.branch_value),
     (2.5, 1, statements.branch_update), (1, 1, statements.reassign), (0.7, 1, statements.swap),
     (1.5, 1, statements.both_values), (1.2, 2, statements.unpack), (1.2, 2, statements.mutate_list),
-    (0.6, 2, statements.pop_guarded), (0.5, 2, statements.letter), (1.2, 2, returns.guard),
-    (1, 1, whiles.countdown), (1, 1, whiles.digits), (0.8, 1, whiles.growth),
+    (0.6, 2, statements.pop_guarded), (0.5, 2, statements.letter), (0.8, 2, returns.guard),
+    (1, 1, whiles.countdown), (0.8, 1, whiles.digits), (0.8, 1, whiles.growth),
     (1, 2, whiles.two_pointers), (0.8, 3, whiles.queue), (1.6, 2, whiles.search),
     (3, 2, whiles.scan_texts), (0.8, 3, machines.state_machine), (2.5, 2, machines.moves),
     (0.9, 2, machines.store), (6, 3, machines.matching), (0.7, 2, machines.runs),
@@ -55,7 +55,7 @@ def parameters(b: Builder) -> list[Var]:
 def body(b: Builder, planned: list[Phase]) -> None:
     """The planned phases and others until the aimed cost is reached, then the return."""
     knobs, rng = b.knobs, b.rng
-    aim = knobs.events * rng.uniform(0.75, 1.35)
+    aim = knobs.aim * rng.uniform(0.75, 1.35)
     table = TABLES[knobs.difficulty]
     last: Phase | None = None
     done = 0
@@ -73,6 +73,7 @@ def body(b: Builder, planned: list[Phase]) -> None:
             done, last = done + 1, phase
     if knobs.difficulty > 1 and rng.chance(0.12):
         returns.conditional(b)
+    returns.settle(b)
     returns.final(b)
 
 
@@ -89,7 +90,7 @@ def candidate(rng: Rng, knobs: Knobs) -> tuple[str, str, tuple[str, ...], Builde
     params = [var for var in params if b.mentions(var.name)]
     draft.define(signature(name, params), b)
     source = "\n\n\n".join(draft.defs) + "\n"
-    count = rng.between(2, knobs.inputs)
+    count = knobs.inputs if rng.chance(0.75) else 2
     given = inputs.argument_lists(rng, knobs, params, count) if params else ()
     return source, name, given, b
 

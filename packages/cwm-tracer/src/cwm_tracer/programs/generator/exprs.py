@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from cwm_tracer.programs.generator import bools, calls, ints
-from cwm_tracer.programs.generator.builder import Builder
+from cwm_tracer.programs.generator.builder import Builder, shared
 from cwm_tracer.programs.generator.kinds import (
     ADD, BOOL, CHAR, INT, INTMAP, INTS, INTSET, PAIR, STR, STRS, TALLY, TERNARY, Expr, Var,
 )
@@ -236,7 +236,7 @@ def comprehension(kind: str) -> Make:
             body = comprehension_body(b, kind, item)
             where = f" if {bools.condition(b, 1).at(TERNARY + 1)}" if b.rng.chance(0.4) else ""
         b.taken.discard(item.name)
-        if body is None or (body.text == item.name and not where):
+        if body is None or not shared(item.name, body.text + where) or (body.text == item.name and not where):
             return None
         b.charge(0.7 * var.size + 3, var.size + 3)
         ends = "[]" if kind in (INTS, STRS) else "{}"
@@ -279,9 +279,9 @@ TABLES: dict[str, list[tuple[float, Make]]] = {
     STR: [(3, method), (3, cut), (3, concat), (3, formatted), (1, digits), (2, joined),
           (1.5, text_choice), (5, helper(STR))],
     CHAR: [(1, lambda b: literal(b, CHAR))],
-    INTS: [(3, list_slice), (3, ordered), (2, repeated), (5, comprehension(INTS)),
+    INTS: [(3, list_slice), (3, ordered), (2, repeated), (7, comprehension(INTS)),
            (4, helper(INTS))],
-    STRS: [(3, split_text), (3, text_list), (2, comprehension(STRS))],
+    STRS: [(3, split_text), (3, text_list), (3.5, comprehension(STRS))],
     TALLY: [(1, comprehension(TALLY))],
     INTMAP: [(1, comprehension(INTMAP))],
     INTSET: [(1, lambda b: (v := b.choose(INTS)) and Expr(f"set({ints.use(v).text})", INTSET,

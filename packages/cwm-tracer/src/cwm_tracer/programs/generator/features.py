@@ -16,7 +16,7 @@ FEATURES: tuple[tuple[float, Feature], ...] = (
     (1.6, functions.inner_function),
     (1.2, functions.counter),
     (1, functions.factory),
-    (1.4, functions.anonymous),
+    (2, functions.anonymous),
 )
 ONLY_SIMPLE: tuple[tuple[float, Feature], ...] = (
     (5, functions.helper), (1, functions.inner_function), (1, functions.anonymous),

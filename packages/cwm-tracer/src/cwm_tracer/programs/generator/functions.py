@@ -5,10 +5,10 @@ from dataclasses import replace
 from cwm_tracer.programs.generator import (
     bools, calls, exprs, inputs, ints, loops, returns, statements, updates, whiles,
 )
-from cwm_tracer.programs.generator.builder import Builder
+from cwm_tracer.programs.generator.builder import Builder, shared
 from cwm_tracer.programs.generator.draft import Draft, Phase, signature
 from cwm_tracer.programs.generator.kinds import (
-    ATOM, BOOL, INT, INTS, STR, STRS, TERNARY, Expr, Func, Var,
+    ATOM, BOOL, INT, INTS, SHARED, STR, STRS, TERNARY, Expr, Func, Var,
 )
 from cwm_tracer.programs.generator.names import HELPERS, INNER
 
@@ -130,7 +130,7 @@ def collect(b: Builder, acc: Var, made: Expr) -> None:
             updates.update(b, acc)
     elif kind == INT:
         updates.grow(b, acc, made)
-        b.emit(f"{name} = max({name}, {made.text})" if acc.flavour else f"{name} += {made.text}")
+        b.emit(f"{name} = max({name}, {made.text})" if acc.flavour in ("best", "low") else f"{name} += {made.text}")
     elif kind == STR:
         b.emit(f"{name}.append({made.text})")
     else:
@@ -227,6 +227,7 @@ def counter(_draft: Draft) -> Phase:
             updates.update(inner, target)
         inner.emit(f"return {target.name}")
         target.mult = b.worst_mult
+        target.flavour = SHARED
         return install(b, inner, name, params, Expr("", INT, target.lo, target.hi))
 
     return phase
@@ -242,7 +243,7 @@ def factory(draft: Draft) -> Phase:
     inner.focus = [*params, *outer]
     inner.ret = INT
     made = ints.int_expr(inner)
-    while outer[0].name not in made.text or params[0].name not in made.text:
+    if not shared(outer[0].name, made.text) or not shared(params[0].name, made.text):
         text = f"{params[0].name} {b.rng.pick(('+', '-'))} {outer[0].name}"
         made = Expr(text, INT, -3 * b.knobs.value, 3 * b.knobs.value, prec=TERNARY)
     inner.emit(f"return {made.text}")
@@ -275,8 +276,8 @@ def anonymous(_draft: Draft) -> Phase:
         made = bools.condition(inner, 1) if test else ints.int_expr(inner, 1)
         for var in params:
             b.taken.discard(var.name)
-        if params[0].name not in made.text:
-            made = Expr(f"{params[0].name} + 1", INT, -b.knobs.value, b.knobs.value)
+        if not shared(params[0].name, made.text) or made.text.isidentifier():
+            made = Expr(f"{params[0].name} {b.rng.pick(('+', '-', '*'))} {b.rng.between(2, 3)}", INT, -b.knobs.value, b.knobs.value)
         text = f"lambda {params[0].name}: {made.text}"
         source = b.choose(INTS)
         if source is not None and source.size and b.rng.chance(0.6):

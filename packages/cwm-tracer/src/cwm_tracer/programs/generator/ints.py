@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from cwm_tracer.programs.generator import bools, calls
-from cwm_tracer.programs.generator.builder import Builder
+from cwm_tracer.programs.generator.builder import Builder, shared
 from cwm_tracer.programs.generator.kinds import (
     ADD, ATOM, CHAR, INT, INTMAP, INTS, INTSET, MUL, PAIR, STR, STRS, TALLY, TERNARY, UNARY,
     Expr, Var,
@@ -58,7 +58,7 @@ def plus(b: Builder, depth: int) -> Expr | None:
     """a + b or a - b."""
     left = operand(b, depth)
     right = constant(b) if b.rng.chance(0.45) else operand(b, depth)
-    if right.text == left.text or left.text.isdigit():
+    if left.text.isdigit() or shared(left.text, right.text):
         return None
     if b.rng.chance(0.6):
         text = f"{left.at(ADD)} + {right.at(MUL)}"
@@ -129,7 +129,7 @@ def extreme(b: Builder, depth: int) -> Expr | None:
     """min(a, b), max(a, b)."""
     left = operand(b, depth)
     right = constant(b, 0, 9) if b.rng.chance(0.5) else operand(b, depth)
-    if left.text == right.text or left.text.isdigit():
+    if left.text.isdigit() or shared(left.text, right.text):
         return None
     func = b.rng.pick((min, max))
     text = f"{func.__name__}({left.text}, {right.text})"

@@ -15,7 +15,7 @@ PAIR = "tuple[int, int]"
 PAIRS = "list[tuple[str, int]]"
 GRID = "list[list[int]]"
 
-TEXTS = (STR, CHAR)
+SHARED = "shared"  # flavour of a variable that an inner function changes
 SIZED = (INTS, STR, STRS, TALLY, INTMAP, INTSET, PAIRS, GRID)
 
 # Binding strength of an expression's outermost operator, weakest first.

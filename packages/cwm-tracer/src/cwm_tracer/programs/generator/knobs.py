@@ -10,6 +10,8 @@ class Knobs:
     difficulty: int
     events: int
     """Median number of trace events (call, line, return, exception) that is aimed at."""
+    aim: int
+    """Expected events (by the static estimate, which is high) at which a function is long enough."""
     worst: int
     """Upper limit of the static estimate of the events; larger programs are drawn again."""
     phases: int
@@ -33,11 +35,11 @@ class Knobs:
 
 
 KNOBS: dict[int, Knobs] = {
-    1: Knobs(1, 8, 24, 4, 1, 1, 3, 4, 12, 60, ((1, 0),), 2),
-    2: Knobs(2, 14, 42, 4, 1, 2, 4, 5, 15, 100, ((8, 0), (2, 1)), 3),
-    3: Knobs(3, 25, 75, 5, 2, 2, 5, 7, 20, 150, ((3, 0), (7, 1)), 3),
-    4: Knobs(4, 45, 135, 6, 2, 3, 6, 10, 40, 500, ((5, 1), (5, 2)), 3),
-    5: Knobs(5, 80, 240, 7, 3, 3, 7, 12, 99, 2000, ((2, 1), (5, 2), (4, 3)), 3),
+    1: Knobs(1, 8, 6, 24, 3, 1, 1, 2, 4, 12, 60, ((1, 0),), 2),
+    2: Knobs(2, 14, 16, 42, 4, 1, 2, 4, 5, 15, 100, ((8, 0), (2, 1)), 3),
+    3: Knobs(3, 25, 32, 68, 5, 2, 2, 5, 7, 20, 150, ((3, 0), (7, 1)), 3),
+    4: Knobs(4, 45, 70, 118, 6, 2, 3, 6, 10, 40, 500, ((5, 1), (5, 2)), 3),
+    5: Knobs(5, 80, 165, 215, 9, 3, 3, 7, 12, 99, 2000, ((2, 1), (5, 2), (4, 3)), 3),
 }
 
 

@@ -12,11 +12,14 @@ EARLY = {INT: ("0", "-1", "1"), BOOL: ("True", "False"), STR: ('""', "'none'", "
 ENTRY_KINDS = ((9, INT), (3, STR), (4, INTS), (3, PAIR), (1, BOOL), (1.2, TALLY), (1, INTMAP),
                (1, STRS), (0.7, INTSET))
 
+RESULTS = (INT, STR, INTS, TALLY, BOOL, INTMAP, STRS, INTSET)
+
 
 def early(b: Builder) -> bool:
     """Emit an early return of the function's kind."""
     if b.ret not in EARLY:
         return False
+    b.left_early = True
     if b.ret in (INT, PAIR) and b.rng.chance(0.5):
         one = ints.atom(b)
         text = one.text if b.ret == INT else f"{one.text}, {ints.constant(b, 0, 5).text}"
@@ -47,6 +50,14 @@ def final(b: Builder) -> Expr:
     made = FINAL.get(b.ret, of_kind)(b)
     b.emit(f"return {made.text}")
     return made
+
+
+def settle(b: Builder) -> None:
+    """Let an entry function return what it computed, unless an early return fixed the kind."""
+    unread = [var for var in results(b, RESULTS) if not var.steady and not b.read(var)]
+    if not unread or b.left_early or any(var.kind == b.ret for var in unread):
+        return
+    b.ret = PAIR if len(unread) > 1 and b.rng.chance(0.6) else unread[0].kind
 
 
 def of_int(b: Builder) -> Expr:
@@ -81,12 +92,18 @@ def of_other(b: Builder) -> Expr | None:
 
 
 def of_pair(b: Builder) -> Expr:
-    """A tuple of two results of any kinds."""
-    found = results(b, (INT, STR, INTS, TALLY, BOOL, INTMAP, STRS))[:2]
-    texts = [var.name for var in found]
+    """A tuple of two or three results of any kinds."""
+    found = results(b, RESULTS)
+    unread = [var for var in found if not var.steady and not b.read(var)]
+    texts = [shown(var) for var in (unread[:3] if len(unread) > 2 else found[:2])]
     while len(texts) < 2:
         texts.append(ints.int_expr(b, 1).text)
     return Expr(", ".join(texts), PAIR, -9, 9, 2)
+
+
+def shown(var: Var) -> str:
+    """A result as part of a tuple; a set in sorted order."""
+    return f"sorted({var.name})" if var.kind == INTSET else var.name
 
 
 def of_text(b: Builder) -> Expr:
@@ -140,6 +157,7 @@ def conditional(b: Builder) -> bool:
     with b.block(share=0.5):
         made = exprs.expr(b, b.ret) if b.ret in (INT, STR, INTS) else None
         if made is not None and made.prec > TERNARY:
+            b.left_early = True
             b.emit(f"return {made.text}")
         elif not early(b):
             b.emit("return None")

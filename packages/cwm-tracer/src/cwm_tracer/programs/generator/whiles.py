@@ -2,7 +2,7 @@
 
 from cwm_tracer.programs.generator import bools, ints, loops, statements, updates
 from cwm_tracer.programs.generator.builder import Builder
-from cwm_tracer.programs.generator.kinds import INT, INTS, STR, Var
+from cwm_tracer.programs.generator.kinds import INT, INTS, SHARED, STR, Var
 
 
 def rounds_of(value: int, base: int) -> int:
@@ -20,7 +20,7 @@ def enter(b: Builder, rounds: float, worst: float) -> None:
 
 def digits(b: Builder) -> bool:
     """while n > 0: use n % base; n //= base."""
-    found = [var for var in b.vars if var.kind == INT and 3 < var.hi <= 999]
+    found = [v for v in b.vars if v.kind == INT and 3 < v.hi <= 999 and v.flavour != SHARED]
     if not found:
         return False
     source = b.rng.pick(found)
@@ -58,7 +58,7 @@ def digits(b: Builder) -> bool:
 def countdown(b: Builder) -> bool:
     """while x > bound: change something; x -= step (or the other way round)."""
     rng = b.rng
-    sources = [var for var in b.vars if var.kind == INT and 3 <= var.hi <= 60]
+    sources = [v for v in b.vars if v.kind == INT and 3 <= v.hi <= 60 and v.flavour != SHARED]
     if not sources:
         return False
     source = rng.pick(sources)
