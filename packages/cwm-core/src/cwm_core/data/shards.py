@@ -9,25 +9,23 @@ it is one whose writer has not finished.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from cwm_core.atomic import atomic_path, atomic_write, disk_errors
 from cwm_core.data.columns import to_table
 from cwm_core.errors import DataError
+from cwm_core.runlock import RunLock
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
 MANIFEST = "manifest.json"
-LOCK = ".writer.lock"
 ROWS_PER_GROUP = 512
 """Rows that a reader decodes at once; bounds its memory."""
 
@@ -40,8 +38,9 @@ class ShardWriter:
     loses; leaving the ``with`` block, by an exception too, writes the rows still held.
 
     Raises:
-        DataError: the directory is unwritable, full, locked by another writer, or holds a damaged
-            shard or one with other columns; a row does not fit the schema.
+        RunError: the directory is unwritable, full, or another writer's.
+        DataError: the directory holds a damaged shard or one with other columns; a row does not
+            fit the schema.
     """
 
     def __init__(
@@ -62,13 +61,15 @@ class ShardWriter:
         self._pending: list[Mapping[str, Any]] = []
         self._oldest = 0.0
         self._files: list[Path] = []
-        self._lock: IO[str] | None = None
+        self._lock: RunLock | None = None
         self._rows_on_disk = 0
 
     def __enter__(self) -> ShardWriter:
-        with _explained(self.directory):
+        with disk_errors(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self.directory)
+        lock = RunLock(self.directory)
+        lock.__enter__()
+        self._lock = lock
         try:
             self._adopt()
         except BaseException:
@@ -131,13 +132,12 @@ class ShardWriter:
         self.flush()
         shards = [_describe(path) for path in self._files]
         manifest = {"rows": self._rows_on_disk, "columns": self.schema.names, "shards": shards}
-        with _explained(self.directory):
-            _replace(self.directory / MANIFEST, json.dumps(manifest, indent=2).encode() + b"\n")
+        atomic_write(self.directory / MANIFEST, json.dumps(manifest, indent=2) + "\n")
         return manifest
 
     def _adopt(self) -> None:
         """Sweep half-written files and count the finished ones."""
-        with _explained(self.directory):
+        with disk_errors(self.directory):
             for temporary in self.directory.glob(".*.tmp"):
                 temporary.unlink()
             self._files = sorted(self.directory.glob("part-*.parquet"))
@@ -156,27 +156,22 @@ class ShardWriter:
 
         index = int(self._files[-1].stem.removeprefix("part-")) + 1 if self._files else 0
         path = self.directory / f"part-{index:05d}.parquet"
-        temporary = _temporary(path)
-        with _explained(self.directory):
-            try:
-                (self.directory / MANIFEST).unlink(missing_ok=True)
-                pq.write_table(
-                    table,
-                    temporary,
-                    compression="zstd",
-                    row_group_size=ROWS_PER_GROUP,
-                    write_page_checksum=True,
-                )
-                _publish(temporary, path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        with disk_errors(path):
+            (self.directory / MANIFEST).unlink(missing_ok=True)
+        with atomic_path(path) as temporary:
+            pq.write_table(
+                table,
+                temporary,
+                compression="zstd",
+                row_group_size=ROWS_PER_GROUP,
+                write_page_checksum=True,
+            )
         self._files.append(path)
         self._rows_on_disk += table.num_rows
 
     def _unlock(self) -> None:
         if self._lock is not None:
-            self._lock.close()
+            self._lock.__exit__()
             self._lock = None
 
 
@@ -321,72 +316,6 @@ def _column_mismatch(found: Any, wanted: Any, what: str) -> str:
 def _describe(path: Path) -> dict[str, Any]:
     with _open(path) as opened:
         rows = opened.metadata.num_rows
-    with _explained(path), path.open("rb") as file:
+    with _damage_named(path), path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"file": path.name, "rows": rows, "bytes": path.stat().st_size, "sha256": digest}
-
-
-def _lock(directory: Path) -> IO[str]:
-    """Take the directory's lock; the kernel frees it when this process ends, however it ends."""
-    file = (directory / LOCK).open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip() or "unknown"
-        file.close()
-        raise DataError(
-            f"another process (pid {holder}) is writing to {directory}",
-            "wait for it, stop it, or choose another directory",
-        ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
-    return file
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = _temporary(path)
-    temporary.write_bytes(content)
-    _publish(temporary, path)
-
-
-def _publish(temporary: Path, path: Path) -> None:
-    """Rename once the bytes are on disk, and put the new name on disk too."""
-    _sync(temporary)
-    temporary.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-_HINTS = {
-    errno.ENOSPC: "free some space or choose another directory, then run again: it continues",
-    errno.EDQUOT: "the disk quota is used up; free some space, then run again: it continues",
-    errno.EACCES: "choose a directory that you may write to",
-    errno.EPERM: "choose a directory that you may write to",
-    errno.EROFS: "the file system is read-only; choose another directory",
-    errno.ENOTDIR: "a part of the path is a file; choose another directory",
-    errno.EEXIST: "a file of that name exists; choose another directory",
-}
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn the file system's refusals into errors that say what to do."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        hint = _HINTS.get(error.errno) if error.errno is not None else None
-        raise DataError(f"cannot write to {path}: {reason}", hint) from error
