@@ -30,6 +30,16 @@ class Sdpa(ComponentConfig):
         return SdpaAttention()
 
 
+class Chunked(ComponentConfig):
+    """Blocks of queries for training small models on CPUs; elsewhere the same as `sdpa`."""
+
+    def build(self) -> Attention:
+        """Build the backend."""
+        from cwm_train.attention.chunked import ChunkedAttention
+
+        return ChunkedAttention()
+
+
 class Flex(ComponentConfig):
     """torch's FlexAttention: block-sparse masks, compiled; meant for GPUs."""
 

@@ -54,7 +54,7 @@ class SdpaAttention:
             return _attend(q_bhte, k_bgse, v_bgse, plan.mask)
         rows, _, tokens, _ = q_bhte.shape
         parts = zip(*(_lay_end_to_end(x).split(plan.lengths, 2) for x in (q_bhte, k_bgse, v_bgse)))
-        y_1hne = torch.cat([_attend_document(q, k, v, plan.window) for q, k, v in parts], 2)
+        y_1hne = torch.cat([attend_document(q, k, v, plan.window) for q, k, v in parts], 2)
         return y_1hne.unflatten(2, (rows, tokens))[0].transpose(0, 1)
 
 
@@ -70,7 +70,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     )
 
 
-def _attend_document(q: Tensor, k: Tensor, v: Tensor, window: int | None) -> Tensor:
+def attend_document(q: Tensor, k: Tensor, v: Tensor, window: int | None) -> Tensor:
     """Attend within one document, in blocks of queries where the window is shorter."""
     tokens = q.shape[2]
     if window is None or window >= tokens:

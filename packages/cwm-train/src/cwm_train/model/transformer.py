@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cwm_train.attention.base import Attention, Layout
+from cwm_train.attention.chunked import ChunkedAttention
 from cwm_train.model.cache import KVCache
 from cwm_train.model.config import CwmModelConfig
 from cwm_train.model.loss import IGNORE, head_cross_entropy, label_scores
@@ -162,9 +163,7 @@ class CwmForCausalLM(nn.Module):
     def __init__(self, config: CwmModelConfig, attention: Attention | None = None) -> None:
         super().__init__()
         if attention is None:
-            from cwm_train.attention.sdpa import SdpaAttention
-
-            attention = SdpaAttention()
+            attention = ChunkedAttention()
         self.config = config
         self.model = Decoder(config, attention)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
