@@ -1,0 +1,39 @@
+"""Configuration of `cwm eval`; imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from cwm_core.components import ComponentConfig
+from cwm_core.config import CommandConfig, Slot
+from pydantic import Field
+
+
+class EvalConfig(CommandConfig):
+    """Measure an engine on a benchmark."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {"out", "concurrency", "retries", "failures", "label", "out_of_distribution", "train_run"}
+    )
+
+    out: Path
+    """Run directory."""
+    benchmark: Annotated[ComponentConfig, Slot("benchmarks", default="trace_prediction")]
+    """What to measure."""
+    engine: Annotated[ComponentConfig, Slot("engines")]
+    """What to measure it on."""
+    limit: int | None = Field(default=None, ge=1)
+    """Use this many tasks of the benchmark."""
+    concurrency: int = Field(default=16, ge=1)
+    """Tasks that are with the engine at the same time."""
+    retries: int = Field(default=2, ge=0)
+    """How often a task is tried again after an infrastructure failure."""
+    failures: int = Field(default=20, ge=1)
+    """Give up after so many tasks in a row have failed: the engine is down."""
+    label: str = ""
+    """What reports call this run; the benchmark's data directory when empty."""
+    out_of_distribution: bool = False
+    """The tasks come from elsewhere than the training data; reports say so."""
+    train_run: Path | None = None
+    """Run directory of the training, for the loss curve in the report."""
