@@ -53,10 +53,13 @@ class Program:
     ) -> "Program":
         """A program with id and constructs computed from its source.
 
-        Raises SyntaxError if the source does not parse.
+        A source that does not parse has no constructs; running it will say why.
         """
         text = normalise(source)
-        tags = constructs_in(ast.parse(text))
+        try:
+            tags = constructs_in(ast.parse(text))
+        except (SyntaxError, ValueError, RecursionError):
+            tags = ()
         return cls(content_id(text), text, entry, tuple(inputs), difficulty, tags, origin)
 
 
