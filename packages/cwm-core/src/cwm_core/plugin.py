@@ -10,5 +10,16 @@ from cwm_core.plugins import Command
 def cwm_commands() -> list[Command]:
     """Return the commands of the shell itself."""
     return [
+        Command(
+            "quickstart", "cwm_core.cli.quickstart:quickstart", "Trace, train, evaluate: a tour."
+        ),
+        Command("run", "cwm_core.cli.run:run", "Run a recipe."),
+        Command("doctor", "cwm_core.cli.doctor:doctor", "Show what this machine has and lacks."),
         Command("plugins", "cwm_core.cli.plugins:plugins", "List plugins, components, problems."),
     ]
+
+
+@hookimpl
+def cwm_config_packages() -> list[str]:
+    """Return where the recipes are."""
+    return ["pkg://cwm_core.recipes"]

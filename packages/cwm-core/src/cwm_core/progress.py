@@ -86,9 +86,11 @@ class _Row:
         self._info: dict[str, Any] = {}
 
     def advance(self, n: int = 1, **fields: Any) -> None:
+        self._rate.begin(self._done)
         self.set(self._done + n, **fields)
 
     def set(self, done: int, **fields: Any) -> None:
+        self._rate.begin(done)
         self._done = done
         self._info |= fields
         rate, info = self._rate.text(done), _shown(self._info)
@@ -106,9 +108,11 @@ class _Lines:
         self._last = time.monotonic()
 
     def advance(self, n: int = 1, **fields: Any) -> None:
+        self._rate.begin(self._done)
         self.set(self._done + n, **fields)
 
     def set(self, done: int, **fields: Any) -> None:
+        self._rate.begin(done)
         self._done = done
         self._fields |= fields
         if time.monotonic() - self._last >= LINE_INTERVAL_S:
@@ -134,14 +138,18 @@ class _Rate:
         self._start = time.monotonic()
         self._first: int | None = None
 
-    def per_second(self, done: int) -> float:
+    def begin(self, done: int) -> None:
         if self._first is None:
-            self._first = done if done > 1 else 0
+            self._first = done
+
+    def per_second(self, done: int) -> float:
         seconds = time.monotonic() - self._start
-        return (done - self._first) / seconds if seconds > 0 else 0.0
+        return (done - (self._first or 0)) / seconds if seconds > 0 else 0.0
 
     def text(self, done: int) -> str:
         rate = self.per_second(done)
+        if rate <= 0:
+            return ""
         return f"{rate:,.0f} {self._unit}/s" if rate >= 10 else f"{rate:.2f} {self._unit}/s"
 
     def left(self, done: int, total: int | None) -> str:

@@ -58,6 +58,11 @@ def is_debug() -> bool:
     return os.environ.get("CWM_DEBUG", "") not in ("", "0")
 
 
+def received_sigterm() -> bool:
+    """Whether this process was asked to end by SIGTERM rather than by Ctrl-C."""
+    return signal.SIGTERM in _signals
+
+
 def _dispatch(arguments: list[str]) -> int:
     if "_CWM_COMPLETE" in os.environ:
         return _completion(arguments)
@@ -125,7 +130,7 @@ def _unknown_option(option: str) -> int:
 
 def _interrupted() -> int:
     _complain("Stopped; the same command continues where it was.")
-    return TERMINATED if signal.SIGTERM in _signals else INTERRUPTED
+    return TERMINATED if received_sigterm() else INTERRUPTED
 
 
 def _catch_sigterm() -> None:

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel
 
 from cwm_core.config.base import Slot, slots
+from cwm_core.config.calc import register_calc
 from cwm_core.config.overrides import parse_overrides
 from cwm_core.config.repository import ROOT, ComponentRepository, settle_fields
 from cwm_core.config.yaml_files import FILE, find_experiments
@@ -69,6 +70,7 @@ def _check_choices(
 
 def _compose(repository: ComponentRepository, overrides: list[Any]) -> DictConfig:
     version.setbase("1.3")
+    register_calc()
     loader = ConfigLoaderImpl(ConfigSearchPathImpl())
     defaults = create_defaults_list(
         repo=repository,
@@ -91,6 +93,8 @@ def _without_missing(data: Any) -> Any:
 
 def _merge_error(error: Exception, where: str, config: Path | None) -> ConfigError:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(cause.__cause__, ConfigError):
+        return cause.__cause__
     key = getattr(cause, "full_key", None)
     text = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
     text = text.replace(f"In '{FILE}'", f"In '{config}'")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 from cwm_core.config.repository import NOTHING
 from cwm_core.errors import ConfigError
+
+_PLAIN = re.compile(r"[A-Za-z_/][\w./-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,36 @@ def parse_overrides(texts: list[str], single_slots: Collection[str], where: str)
             rest.append(parser.parse_override(_rewrite(text, override, prefixes)))
     groups = [parser.parse_override(f"{slot}={name or NOTHING}") for slot, name in choices.items()]
     return Overrides(choices, [*groups, *rest])
+
+
+def parse_values(texts: list[str], where: str) -> dict[str, Any]:
+    """Parse ``key=value`` texts to plain values; ConfigError as for `parse_overrides`."""
+    parser = OverridesParser.create()
+    parsed = [_parse(parser, text, where) for text in texts]
+    return {override.key_or_group: override.value() for override in parsed}
+
+
+def override_text(key: str, value: Any) -> str:
+    """Return ``key=value`` that parses back to `value` (None, bool, number, text, list, dict)."""
+    return f"{key}={_value_text(value)}"
+
+
+def _value_text(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, Mapping):
+        items = (f"{_value_text(key)}: {_value_text(item)}" for key, item in value.items())
+        return f"{{{', '.join(items)}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_value_text(item) for item in value)}]"
+    text = str(value)
+    if _PLAIN.fullmatch(text) and text.lower() not in ("null", "true", "false", "nan", "inf"):
+        return text
+    return QuotedString(text.replace("${", "\\${"), Quote.single).with_quotes()
 
 
 def _parse(parser: OverridesParser, text: str, where: str) -> Override:

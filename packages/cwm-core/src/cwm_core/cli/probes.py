@@ -1,0 +1,171 @@
+"""Probes of the machine for `cwm doctor`: metadata, files and short subprocesses only.
+
+Nothing heavy is imported here: torch, say, is asked in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+PROBE_TIMEOUT_S = 60.0
+_TORCH = """
+import torch
+cuda = torch.cuda.is_available()
+devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else []
+mps = torch.backends.mps.is_available()
+print(", ".join(devices) or ("Apple GPU (mps)" if mps else ""))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row: what was looked for, whether it is there, what it is good for."""
+
+    name: str
+    found: bool
+    detail: str
+    enables: str
+    get_it: str
+
+
+def probe_all() -> list[Finding]:
+    """Run all probes; a probe that fails reports its subject as missing."""
+    return [*_machine(), *_torch(), *_packages(), *_programs()]
+
+
+def _machine() -> list[Finding]:
+    import psutil
+
+    memory, disk = psutil.virtual_memory(), shutil.disk_usage(Path.cwd())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    gib = 2**30
+    ram = f"{memory.total / gib:.1f} GiB, {memory.available / gib:.1f} GiB available"
+    free = f"{disk.free / gib:.1f} GiB free in {Path.cwd()}"
+    python = f"{platform.python_version()} ({sys.executable})"
+    return [
+        Finding("Python", True, python, "everything", "Python 3.11 or newer"),
+        Finding("CPU cores", True, str(cores), "parallel tracing, training speed", "-"),
+        Finding("Memory", memory.total > 4 * gib, ram, "cwm quickstart needs 6 GiB", "-"),
+        Finding("Disk", disk.free > gib, free, "traces and checkpoints", "free some space"),
+        _cpu_features(),
+    ]
+
+
+def _cpu_features() -> Finding:
+    wanted = {
+        "avx2": "AVX2",
+        "avx512f": "AVX-512",
+        "avx512_bf16": "AVX-512 bf16",
+        "amx_tile": "AMX",
+        "amx_bf16": "AMX bf16",
+        "asimd": "NEON",
+        "bf16": "ARM bf16",
+    }
+    flags = _cpu_flags()
+    found = [label for flag, label in wanted.items() if flag in flags]
+    enables = "fast matrix products; bf16 training on the CPU with AMX or AVX-512 bf16"
+    return Finding("CPU features", bool(found), ", ".join(found), enables, "a newer CPU")
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        features = _output(["sysctl", "-n", "machdep.cpu.features", "machdep.cpu.leaf7_features"])
+        names = set(features.lower().split())
+        return names | ({"asimd"} if platform.machine() == "arm64" else set())
+    words = (line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Feat")))
+    return set(next(words, []))
+
+
+def _torch() -> list[Finding]:
+    version = _version("torch")
+    enables, get_it = "training, generation, evaluation", "pip install cwm-train"
+    findings = [Finding("torch", version is not None, version or "", enables, get_it)]
+    device = _output([sys.executable, "-c", _TORCH]) if version else ""
+    findings.append(
+        Finding("GPU", bool(device), device, "models beyond a few million parameters", "a GPU")
+    )
+    return findings
+
+
+def _packages() -> list[Finding]:
+    rows = [
+        (
+            "flash-attn",
+            "attention of long traces on NVIDIA GPUs",
+            "pip install cwm-train[flash-attn]",
+        ),
+        ("ray", "spreading work over a cluster (executor=ray)", "pip install cwm-core[ray]"),
+        ("openai", "models behind an OpenAI-compatible server", "pip install cwm-core[openai]"),
+        ("docker", "sandboxes in containers", "pip install cwm-forager[docker]"),
+    ]
+    return [
+        Finding(name, (version := _version(name)) is not None, version or "", enables, get_it)
+        for name, enables, get_it in rows
+    ]
+
+
+def _programs() -> list[Finding]:
+    return [
+        _program(
+            "C compiler", _c_compiler, "torch.compile, native tracer builds", "apt install gcc"
+        ),
+        _program(
+            "Docker engine", _docker, "repository images, sandboxes=docker", "see docs.docker.com"
+        ),
+        _program(
+            "bubblewrap", _command("bwrap"), "isolation of untrusted code", "apt install bubblewrap"
+        ),
+        _program("uv", _command("uv"), "the workspace and its lock file", "pip install uv"),
+        _program("git", _command("git"), "repository tasks", "apt install git"),
+    ]
+
+
+def _program(name: str, probe: Callable[[], str], enables: str, get_it: str) -> Finding:
+    detail = probe()
+    return Finding(name, bool(detail), detail, enables, get_it)
+
+
+def _command(name: str) -> Callable[[], str]:
+    return lambda: _first_line(_output([name, "--version"])) if shutil.which(name) else ""
+
+
+def _c_compiler() -> str:
+    names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
+    found = next((name for name in names if name and shutil.which(name)), None)
+    return _first_line(_output([found, "--version"])) if found else ""
+
+
+def _docker() -> str:
+    if not shutil.which("docker"):
+        return ""
+    return _output(["docker", "version", "--format", "{{.Server.Version}}"], timeout_s=10)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _output(command: list[str], timeout_s: float = PROBE_TIMEOUT_S) -> str:
+    """Return what a command prints; empty when it is absent, fails or takes too long."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else ""
