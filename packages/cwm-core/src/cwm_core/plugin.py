@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cwm_core.hookspecs import hookimpl
-from cwm_core.plugins import Command
+from cwm_core.plugins import Command, Component
 
 
 @hookimpl
@@ -23,3 +23,14 @@ def cwm_commands() -> list[Command]:
 def cwm_config_packages() -> list[str]:
     """Return where the recipes are."""
     return ["pkg://cwm_core.recipes"]
+
+
+@hookimpl
+def cwm_engines() -> list[Component]:
+    """Return the engines that need no torch."""
+    return [
+        Component("openai", "cwm_core.engine.config:OpenAIConfig", "Any OpenAI-compatible server."),
+        Component(
+            "scripted", "cwm_core.engine.config:ScriptedConfig", "Replays given completions."
+        ),
+    ]

@@ -6,6 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from cwm_core.errors import RunError
+
+
+class EngineError(RunError):
+    """An engine cannot be reached, or its answer is unusable."""
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
