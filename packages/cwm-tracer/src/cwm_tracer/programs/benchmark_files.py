@@ -22,7 +22,11 @@ Row = dict[str, Any]
 FIELDS: dict[str, dict[str, type]] = {
     "cruxeval": {"code": str, "input": str, "output": str, "id": str},
     "humaneval": {
-        "task_id": str, "prompt": str, "entry_point": str, "canonical_solution": str, "test": str,
+        "task_id": str,
+        "prompt": str,
+        "entry_point": str,
+        "canonical_solution": str,
+        "test": str,
     },
     "mbpp": {"code": str, "task_id": int, "test_setup_code": str, "test_list": list},
     "cwm": {"source": str, "entry": str, "inputs": list},
@@ -51,7 +55,8 @@ def read_programs(
     """
     path = Path(path)
     if format not in FORMATS:
-        raise DataError(f"unknown program file format {format!r}", f"use one of {', '.join(FORMATS)}")
+        known = ", ".join(FORMATS)
+        raise DataError(f"unknown program file format {format!r}", f"use one of {known}")
     if format == "python" or (format == "auto" and path.suffix == ".py"):
         return islice(iter([_python_file(path, entry, inputs)]), limit)
     return islice(_json_lines(path, format), limit)
@@ -61,8 +66,10 @@ def _open_error(path: Path, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError(f"no such program file: {path}", "check the path")
     if isinstance(error, UnicodeDecodeError):
-        return DataError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}",
-                         "convert the file to UTF-8, or name it .gz if it is compressed")
+        return DataError(
+            f"{path} is not UTF-8 text: {error.reason} at byte {error.start}",
+            "convert the file to UTF-8, or name it .gz if it is compressed",
+        )
     if isinstance(error, (EOFError, gzip.BadGzipFile, zlib.error)):
         return DataError(f"{path} is not a whole gzip file: {error}", "fetch the file again")
     return DataError(f"cannot read {path}: {error}", "check that it is a readable file")
@@ -100,11 +107,14 @@ def _row(path: Path, number: int, line: str) -> Row:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}:{number}: not valid JSON: {error}",
-                        "every line must be one JSON object") from None
+        raise DataError(
+            f"{path}:{number}: not valid JSON: {error}", "every line must be one JSON object"
+        ) from None
     if not isinstance(row, dict):
-        raise DataError(f"{path}:{number}: expected a JSON object, got {type(row).__name__}",
-                        "every line must be one JSON object")
+        raise DataError(
+            f"{path}:{number}: expected a JSON object, got {type(row).__name__}",
+            "every line must be one JSON object",
+        )
     return row
 
 
@@ -113,8 +123,10 @@ def _detect(path: Path, number: int, row: Row) -> str:
         if fields.keys() <= row.keys():
             return name
     known = "; ".join(f"{name}: {', '.join(fields)}" for name, fields in FIELDS.items())
-    raise DataError(f"{path}:{number}: fields {', '.join(sorted(row)) or '(none)'} fit no known format",
-                    f"known formats are {known}")
+    given = ", ".join(sorted(row)) or "(none)"
+    raise DataError(
+        f"{path}:{number}: fields {given} fit no known format", f"known formats are {known}"
+    )
 
 
 def _check(path: Path, number: int, row: Row, format: str) -> None:
@@ -127,8 +139,10 @@ def _check(path: Path, number: int, row: Row, format: str) -> None:
             problem = f"field {name!r} must be a list of strings"
         else:
             continue
-        raise DataError(f"{path}:{number}: {problem}",
-                        f"a {format} row has the fields {', '.join(FIELDS[format])}")
+        raise DataError(
+            f"{path}:{number}: {problem}",
+            f"a {format} row has the fields {', '.join(FIELDS[format])}",
+        )
 
 
 def _cruxeval(row: Row, where: str) -> Program:
@@ -154,7 +168,10 @@ def _own(row: Row, where: str) -> Program:
 
 
 _MAKERS: dict[str, Callable[[Row, str], Program]] = {
-    "cruxeval": _cruxeval, "humaneval": _humaneval, "mbpp": _mbpp, "cwm": _own,
+    "cruxeval": _cruxeval,
+    "humaneval": _humaneval,
+    "mbpp": _mbpp,
+    "cwm": _own,
 }
 
 
@@ -164,8 +181,9 @@ def _python_file(path: Path, entry: str | None, inputs: Sequence[str]) -> Progra
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None) or 1
-        raise DataError(f"{path}:{line}: not valid Python: {getattr(error, 'msg', error)}",
-                        "correct the file") from None
+        raise DataError(
+            f"{path}:{line}: not valid Python: {getattr(error, 'msg', error)}", "correct the file"
+        ) from None
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     if entry is None:
         if not functions:
@@ -190,5 +208,7 @@ def _no_arguments(path: Path, entry: str, functions: list[ast.FunctionDef]) -> t
         required = len(node.args.posonlyargs) + len(node.args.args) - len(node.args.defaults)
         if node.name == entry and required == 0:
             return ("",)
-    raise DataError(f"{path}: nothing calls {entry!r} with literal arguments",
-                    "give argument lists with `inputs`")
+    raise DataError(
+        f"{path}: nothing calls {entry!r} with literal arguments",
+        "give argument lists with `inputs`",
+    )

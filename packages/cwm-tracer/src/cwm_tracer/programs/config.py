@@ -59,7 +59,7 @@ class ProgramFile(ComponentConfig):
     """Python files: the function to run; null for the last one of the file."""
 
     inputs: tuple[str, ...] = ()
-    """Python files: argument lists as source, such as "[1, 2], k=3"; empty for those in the file."""
+    """Python files: argument lists as source, such as "[1, 2], k=3"; empty for those it has."""
 
     def build(self) -> Iterable[Program]:
         """The programs, read anew on every iteration. Raises DataError for a bad file."""

@@ -21,16 +21,17 @@ def argument_text(call: ast.Call) -> str:
 def calls_of(tree: ast.AST, name: str) -> list[ast.Call]:
     """All calls of a plain name, in source order."""
     found = [
-        node for node in ast.walk(tree)
+        node
+        for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
     ]
     return sorted(found, key=lambda call: (call.lineno, call.col_offset))
 
 
-def is_literal(node: ast.AST) -> bool:
+def is_literal(node: ast.expr) -> bool:
     """Can `ast.literal_eval` evaluate it?"""
     try:
-        ast.literal_eval(node)  # type: ignore[arg-type]
+        ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return False
     return True
@@ -46,7 +47,8 @@ def literal_calls(source: str, name: str) -> tuple[str, ...]:
     except (SyntaxError, ValueError, RecursionError):
         return ()
     found = [
-        argument_text(call) for call in calls_of(tree, name)
+        argument_text(call)
+        for call in calls_of(tree, name)
         if all(is_literal(arg) for arg in call.args)
         and all(word.arg and is_literal(word.value) for word in call.keywords)
     ]
@@ -62,8 +64,11 @@ def defined_names(tree: ast.Module) -> list[str]:
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             found += [(alias.asname or alias.name).split(".")[0] for alias in node.names]
         else:
-            found += [n.id for n in ast.walk(node)
-                      if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+            found += [
+                n.id
+                for n in ast.walk(node)
+                if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            ]
     return found
 
 
@@ -80,16 +85,23 @@ def asserted_calls(source: str, tests: Sequence[str]) -> tuple[str, tuple[str, .
         return "", ()
     functions = [node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
     counts = Counter(
-        node.func.id for tree in trees for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        node.func.id
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
         and node.func.id in functions
     )
     if not counts:
         return (functions[-1] if functions else ""), ()
     entry = counts.most_common(1)[0][0]
     known = set(defined) | set(dir(builtins))
-    found = [argument_text(call) for tree in trees for call in calls_of(tree, entry)
-             if _names(call) <= known]
+    found = [
+        argument_text(call)
+        for tree in trees
+        for call in calls_of(tree, entry)
+        if _names(call) <= known
+    ]
     return entry, tuple(dict.fromkeys(found))
 
 

@@ -17,8 +17,22 @@ _METHODS = {
     if not name.startswith("_")
 }
 _KNOWN = {name for name in dir(builtins) if not name.startswith("_")} | {"self", "super"}
-_SKIPPED = frozenset(("ctx", "type_comment", "type_ignores", "kind", "annotation", "returns",
-                      "conversion", "simple", "level", "type_params", "lineno", "decorator_list"))
+_SKIPPED = frozenset(
+    (
+        "ctx",
+        "type_comment",
+        "type_ignores",
+        "kind",
+        "annotation",
+        "returns",
+        "conversion",
+        "simple",
+        "level",
+        "type_params",
+        "lineno",
+        "decorator_list",
+    )
+)
 _FIELDS: dict[type[ast.AST], tuple[str, ...]] = {}
 _MARK: dict[type[ast.AST], str] = {}
 

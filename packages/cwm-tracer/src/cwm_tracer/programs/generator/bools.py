@@ -5,8 +5,23 @@ from collections.abc import Callable
 from cwm_tracer.programs.generator import calls, ints
 from cwm_tracer.programs.generator.builder import Builder, shared
 from cwm_tracer.programs.generator.kinds import (
-    ADD, AND, ATOM, BOOL, CHAR, COMPARE, INT, INTMAP, INTS, INTSET, NOT, OR, SIZED, STR, STRS,
-    TALLY, Expr,
+    ADD,
+    AND,
+    ATOM,
+    BOOL,
+    CHAR,
+    COMPARE,
+    INT,
+    INTMAP,
+    INTS,
+    INTSET,
+    NOT,
+    OR,
+    SIZED,
+    STR,
+    STRS,
+    TALLY,
+    Expr,
 )
 from cwm_tracer.programs.generator.texts import ALPHABETS, GROUPS
 
@@ -34,14 +49,15 @@ def both(b: Builder) -> Expr | None:
     if var is not None and var.hi - var.lo > 6 and b.rng.chance(0.3):
         low = b.rng.between(max(var.lo, -8), min(var.lo + (var.hi - var.lo) // 2, 4))
         high = low + b.rng.between(2, 6)
-        text = f"{low} {b.rng.pick(('<', '<='))} {ints.use(var).text} {b.rng.pick(('<', '<='))} {high}"
+        left, right = b.rng.pick(("<", "<=")), b.rng.pick(("<", "<="))
+        text = f"{low} {left} {ints.use(var).text} {right} {high}"
         return Expr(text, BOOL, prec=COMPARE)
-    left, right = condition(b, 1), condition(b, 1)
-    if shared(left.text.replace("len", ""), right.text):
+    one, two = condition(b, 1), condition(b, 1)
+    if shared(one.text.replace("len", ""), two.text):
         return None
     if b.rng.chance(0.5):
-        return Expr(f"{left.at(AND)} and {right.at(NOT)}", BOOL, prec=AND)
-    return Expr(f"{left.at(OR)} or {right.at(AND)}", BOOL, prec=OR)
+        return Expr(f"{one.at(AND)} and {two.at(NOT)}", BOOL, prec=AND)
+    return Expr(f"{one.at(OR)} or {two.at(AND)}", BOOL, prec=OR)
 
 
 def threshold(b: Builder, left: Expr) -> int | None:
@@ -73,7 +89,7 @@ def compare_variables(b: Builder) -> Expr | None:
     right = ints.int_expr(b, 1) if b.rng.chance(0.3) else ints.atom(b)
     if left.text.isdigit() or left.text in right.text or right.text.isdigit():
         return None
-    order = b.rng.pick(ORDERS + ("==", "!="))
+    order = b.rng.pick((*ORDERS, "==", "!="))
     return Expr(f"{left.at(ADD)} {order} {right.at(ADD)}", BOOL, prec=COMPARE)
 
 
@@ -168,8 +184,15 @@ def helper_call(b: Builder) -> Expr | None:
 
 
 PRODUCTIONS: tuple[tuple[float, int, Make], ...] = (
-    (7, 1, compare_constant), (3, 1, compare_variables), (3, 1, divisible), (5, 2, of_char),
-    (2.5, 2, of_text), (2.5, 2, membership), (0.8, 2, emptiness), (2, 2, flag), (8, 2, helper_call),
+    (7, 1, compare_constant),
+    (3, 1, compare_variables),
+    (3, 1, divisible),
+    (5, 2, of_char),
+    (2.5, 2, of_text),
+    (2.5, 2, membership),
+    (0.8, 2, emptiness),
+    (2, 2, flag),
+    (8, 2, helper_call),
 )
 TABLES: dict[int, list[tuple[float, Make]]] = {
     level: [(weight, make) for weight, least, make in PRODUCTIONS if least <= level]

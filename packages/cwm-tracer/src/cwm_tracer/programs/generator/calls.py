@@ -8,9 +8,12 @@ from cwm_tracer.programs.generator.kinds import INT, MUL, UNARY, Expr, Func, Var
 def callable_funcs(b: Builder, kind: str, yields: bool = False) -> list[Func]:
     """The helpers of a result kind that are affordable here and may be called here."""
     return [
-        func for func in b.funcs
-        if func.returns.kind == kind and func.yields == yields
-        and func.worst <= b.left and (b.risky or not func.raises)
+        func
+        for func in b.funcs
+        if func.returns.kind == kind
+        and func.yields == yields
+        and func.worst <= b.left
+        and (b.risky or not func.raises)
     ]
 
 

@@ -5,20 +5,29 @@ from dataclasses import dataclass, field
 from cwm_tracer.programs.generator import bools, ints, loops, returns, statements, updates
 from cwm_tracer.programs.generator.builder import Builder
 from cwm_tracer.programs.generator.draft import Draft, Phase
-from cwm_tracer.programs.generator.kinds import BOOL, INT, INTS, STR, TALLY, Expr, Var
+from cwm_tracer.programs.generator.kinds import BOOL, INT, INTS, SHARED, STR, TALLY, Expr, Var
 
 NOUNS = (
-    ("Box", "items", ("add", "put", "take")), ("Stack", "items", ("push", "put", "load")),
-    ("Bank", "cash", ("pay", "move", "save")), ("Robot", "pos", ("move", "turn", "go")),
-    ("Tank", "level", ("fill", "drain", "pour")), ("Score", "points", ("hit", "add", "mark")),
-    ("Meter", "count", ("tick", "read", "note")), ("Queue", "line", ("join", "push", "add")),
-    ("Shop", "sold", ("sell", "order", "stock")), ("Log", "notes", ("write", "add", "keep")),
-    ("Game", "score", ("play", "roll", "move")), ("Lift", "floor", ("go", "call", "step")),
+    ("Box", "items", ("add", "put", "take")),
+    ("Stack", "items", ("push", "put", "load")),
+    ("Bank", "cash", ("pay", "move", "save")),
+    ("Robot", "pos", ("move", "turn", "go")),
+    ("Tank", "level", ("fill", "drain", "pour")),
+    ("Score", "points", ("hit", "add", "mark")),
+    ("Meter", "count", ("tick", "read", "note")),
+    ("Queue", "line", ("join", "push", "add")),
+    ("Shop", "sold", ("sell", "order", "stock")),
+    ("Log", "notes", ("write", "add", "keep")),
+    ("Game", "score", ("play", "roll", "move")),
+    ("Lift", "floor", ("go", "call", "step")),
 )
 LIST_FIELDS = ("items", "line", "notes", "hist", "kept")
 INT_FIELDS = ("total", "count", "best", "last", "size", "cap", "level", "score", "pos", "cash")
-QUERIES = {INT: ("value", "get", "score_of", "rank", "left"), STR: ("show", "label", "name"),
-           BOOL: ("full", "ready", "done", "is_ok")}
+QUERIES = {
+    INT: ("value", "get", "score_of", "rank", "left"),
+    STR: ("show", "label", "name"),
+    BOOL: ("full", "ready", "done", "is_ok"),
+}
 
 
 @dataclass(slots=True)
@@ -123,7 +132,8 @@ def change(draft: Draft, plan: Plan, name: str) -> None:
         updates.update(b, rng.pick(others))
     if not b.mentions(param.name):
         growing = next((v for v in plan.fields if v.kind == INT), None)
-        b.emit(f"{growing.name} += {param.name}" if growing else f"{target.name}.append({param.name})")
+        owner = growing.name if growing else target.name
+        b.emit(f"{owner} += {param.name}" if growing else f"{owner}.append({param.name})")
     made = answer(b, target) if answers else None
     plan.changes.append((name, made, b.cost, b.worst))
     method(plan, name, [param.name], b)
@@ -202,7 +212,9 @@ def drive(plan: Plan) -> Phase:
     def phase(b: Builder) -> bool:
         rng = b.rng
         name = b.name(("obj", plan.name.lower()[:5], plan.name[0].lower()))
-        given = [str(rng.between(1, 10)) if rng.chance(0.6) else ints.atom(b).text for _ in plan.given]
+        given = [
+            str(rng.between(1, 10)) if rng.chance(0.6) else ints.atom(b).text for _ in plan.given
+        ]
         b.emit(f"{name} = {plan.name}({', '.join(given)})")
         b.charge(*plan.init)
         if not loop_calls(b, plan, name):
@@ -250,13 +262,14 @@ def call(b: Builder, plan: Plan, name: str, acc: Var | None, index: int) -> None
     b.charge(cost, worst)
     text = f"{name}.{verb}({amount.text})"
     if acc is None or made is None:
-        return b.emit(text)
-    if made.kind == BOOL:
+        b.emit(text)
+    elif made.kind == BOOL:
         b.emit(f"if {'not ' if b.rng.chance(0.4) else ''}{text}:")
         with b.block(share=0.5):
-            return b.emit(f"{acc.name} += {b.rng.between(1, 2)}")
-    updates.grow(b, acc, made)
-    b.emit(f"{acc.name} += {text}")
+            b.emit(f"{acc.name} += {b.rng.between(1, 2)}")
+    else:
+        updates.grow(b, acc, made)
+        b.emit(f"{acc.name} += {text}")
 
 
 def single_call(b: Builder, plan: Plan, name: str) -> None:
@@ -281,4 +294,4 @@ def report(b: Builder, plan: Plan, name: str) -> None:
     for var in plan.fields[:2]:
         if var.kind in (INT, INTS):
             shown = var.name.replace("self", name)
-            b.declare(Var(shown, var.kind, var.lo, var.hi, var.size))
+            b.declare(Var(shown, var.kind, var.lo, var.hi, var.size, flavour=SHARED))

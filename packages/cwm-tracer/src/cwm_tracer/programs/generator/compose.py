@@ -1,12 +1,27 @@
 """Whole programs: parameters, phases, return, inputs."""
 
 from cwm_tracer.programs.generator import (
-    exceptions, features, inputs, loops, machines, returns, statements, whiles,
+    exceptions,
+    features,
+    inputs,
+    loops,
+    machines,
+    returns,
+    statements,
+    whiles,
 )
 from cwm_tracer.programs.generator.builder import Builder
 from cwm_tracer.programs.generator.draft import Draft, Phase, signature
 from cwm_tracer.programs.generator.kinds import (
-    BOOL, GRID, INT, INTS, PAIRS, STR, STRS, TALLY, Var,
+    BOOL,
+    GRID,
+    INT,
+    INTS,
+    PAIRS,
+    STR,
+    STRS,
+    TALLY,
+    Var,
 )
 from cwm_tracer.programs.generator.knobs import KNOBS, Knobs
 from cwm_tracer.programs.generator.names import FUNCTIONS
@@ -15,19 +30,35 @@ from cwm_tracer.programs.program import Program
 
 # weight, least difficulty, phase
 PHASES: tuple[tuple[float, int, Phase], ...] = (
-    (8, 1, loops.for_loop), (7, 1, statements.assign), (2, 1, statements.branch_value),
-    (2.5, 1, statements.branch_update), (1, 1, statements.reassign), (0.7, 1, statements.swap),
-    (1.5, 1, statements.both_values), (1.2, 2, statements.unpack), (1.2, 2, statements.mutate_list),
-    (0.6, 2, statements.pop_guarded), (0.5, 2, statements.letter), (0.8, 2, returns.guard),
-    (1, 1, whiles.countdown), (0.8, 1, whiles.digits), (0.8, 1, whiles.growth),
-    (1, 2, whiles.two_pointers), (0.8, 3, whiles.queue), (1.6, 2, whiles.search),
-    (3, 2, whiles.scan_texts), (0.8, 3, machines.state_machine), (2.5, 2, machines.moves),
-    (0.9, 2, machines.store), (6, 3, machines.matching), (0.7, 2, machines.runs),
-    (1.2, 2, exceptions.guarded), (0.5, 2, exceptions.raising),
+    (8, 1, loops.for_loop),
+    (7, 1, statements.assign),
+    (2, 1, statements.branch_value),
+    (2.5, 1, statements.branch_update),
+    (1, 1, statements.reassign),
+    (0.7, 1, statements.swap),
+    (1.5, 1, statements.both_values),
+    (1.2, 2, statements.unpack),
+    (1.2, 2, statements.mutate_list),
+    (0.6, 2, statements.pop_guarded),
+    (0.5, 2, statements.letter),
+    (0.8, 2, returns.guard),
+    (1, 1, whiles.countdown),
+    (0.8, 1, whiles.digits),
+    (0.8, 1, whiles.growth),
+    (1, 2, whiles.two_pointers),
+    (0.8, 3, whiles.queue),
+    (1.6, 2, whiles.search),
+    (3, 2, whiles.scan_texts),
+    (0.8, 3, machines.state_machine),
+    (2.5, 2, machines.moves),
+    (0.9, 2, machines.store),
+    (6, 3, machines.matching),
+    (0.7, 2, machines.runs),
+    (1.2, 2, exceptions.guarded),
+    (0.5, 2, exceptions.raising),
 )
 TABLES = {
-    level: [(weight, phase) for weight, least, phase in PHASES if least <= level]
-    for level in KNOBS
+    level: [(weight, phase) for weight, least, phase in PHASES if least <= level] for level in KNOBS
 }
 PARAM_KINDS = {
     1: ((8, INT), (1, INTS)),
@@ -107,5 +138,10 @@ def generate(seed: int, difficulty: int) -> Program:
     while True:
         source, entry, arguments, b = candidate(rng, knobs)
         if b.worst <= knobs.worst and arguments:
-            return Program.of(source, entry, arguments, difficulty=difficulty,
-                              origin=f"generated:{difficulty}:{seed}")
+            return Program.of(
+                source,
+                entry,
+                arguments,
+                difficulty=difficulty,
+                origin=f"generated:{difficulty}:{seed}",
+            )

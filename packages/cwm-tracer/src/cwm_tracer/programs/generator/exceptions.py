@@ -5,7 +5,13 @@ from cwm_tracer.programs.generator.builder import Builder
 from cwm_tracer.programs.generator.draft import Draft, Phase, signature
 from cwm_tracer.programs.generator.functions import int_params
 from cwm_tracer.programs.generator.kinds import (
-    INT, INTS, MUL, TALLY, Expr, Func, Var,
+    INT,
+    INTS,
+    MUL,
+    TALLY,
+    Expr,
+    Func,
+    Var,
 )
 
 MESSAGES = ("bad", "neg", "too big", "odd", "low", "stop", "no")
@@ -160,5 +166,3 @@ def raising(b: Builder) -> bool:
     with b.block(share=0.1):
         b.emit(f"raise ValueError({message(b, var)})")
     return True
-
-

@@ -5,7 +5,20 @@ from collections.abc import Callable
 from cwm_tracer.programs.generator import bools, calls, ints
 from cwm_tracer.programs.generator.builder import Builder, shared
 from cwm_tracer.programs.generator.kinds import (
-    ADD, BOOL, CHAR, INT, INTMAP, INTS, INTSET, PAIR, STR, STRS, TALLY, TERNARY, Expr, Var,
+    ADD,
+    BOOL,
+    CHAR,
+    INT,
+    INTMAP,
+    INTS,
+    INTSET,
+    PAIR,
+    STR,
+    STRS,
+    TALLY,
+    TERNARY,
+    Expr,
+    Var,
 )
 from cwm_tracer.programs.generator.names import ITEMS, WORDS
 from cwm_tracer.programs.generator.texts import ALPHABETS
@@ -55,7 +68,7 @@ def literal(b: Builder, kind: str) -> Expr:
 def text_piece(b: Builder) -> Expr | None:
     """A string or character variable."""
     var = b.choose(STR, CHAR)
-    return var and ints.use(var)
+    return ints.use(var) if var else None
 
 
 def method(b: Builder) -> Expr | None:
@@ -115,7 +128,7 @@ def formatted(b: Builder) -> Expr | None:
 def digits(b: Builder) -> Expr | None:
     """str(n)."""
     var = b.choose(INT)
-    return var and Expr(f"str({ints.use(var).text})", STR, size=4)
+    return Expr(f"str({ints.use(var).text})", STR, size=4) if var else None
 
 
 def joined(b: Builder) -> Expr | None:
@@ -221,6 +234,14 @@ def text_list(b: Builder) -> Expr | None:
     return Expr(b.rng.pick(forms), STRS, size=var.size)
 
 
+def distinct(b: Builder) -> Expr | None:
+    """set(xs)."""
+    var = b.choose(INTS)
+    if var is None:
+        return None
+    return Expr(f"set({ints.use(var).text})", INTSET, var.lo, var.hi, var.size)
+
+
 def comprehension(kind: str) -> Make:
     """A maker of list, dict and set comprehensions of the kind."""
 
@@ -236,7 +257,9 @@ def comprehension(kind: str) -> Make:
             body = comprehension_body(b, kind, item)
             where = f" if {bools.condition(b, 1).at(TERNARY + 1)}" if b.rng.chance(0.4) else ""
         b.taken.discard(item.name)
-        if body is None or not shared(item.name, body.text + where) or (body.text == item.name and not where):
+        if body is None or not shared(item.name, body.text + where):
+            return None
+        if body.text == item.name and not where:
             return None
         b.charge(0.7 * var.size + 3, var.size + 3)
         ends = "[]" if kind in (INTS, STRS) else "{}"
@@ -266,8 +289,13 @@ def item_var(b: Builder, var: Var) -> Var:
     return Var(name, kind, *bounds, size=size, steady=True, flavour=var.flavour)
 
 
-SOURCES = {INTS: (INTS, INTSET, STR), INTSET: (INTS, STR), STRS: (STRS, STR), TALLY: (STRS, STR),
-           INTMAP: (INTS, INTSET)}
+SOURCES = {
+    INTS: (INTS, INTSET, STR),
+    INTSET: (INTS, STR),
+    STRS: (STRS, STR),
+    TALLY: (STRS, STR),
+    INTMAP: (INTS, INTSET),
+}
 
 
 def helper(kind: str) -> Make:
@@ -276,15 +304,26 @@ def helper(kind: str) -> Make:
 
 
 TABLES: dict[str, list[tuple[float, Make]]] = {
-    STR: [(3, method), (3, cut), (3, concat), (3, formatted), (1, digits), (2, joined),
-          (1.5, text_choice), (5, helper(STR))],
+    STR: [
+        (3, method),
+        (3, cut),
+        (3, concat),
+        (3, formatted),
+        (1, digits),
+        (2, joined),
+        (1.5, text_choice),
+        (5, helper(STR)),
+    ],
     CHAR: [(1, lambda b: literal(b, CHAR))],
-    INTS: [(3, list_slice), (3, ordered), (2, repeated), (7, comprehension(INTS)),
-           (4, helper(INTS))],
+    INTS: [
+        (3, list_slice),
+        (3, ordered),
+        (2, repeated),
+        (7, comprehension(INTS)),
+        (4, helper(INTS)),
+    ],
     STRS: [(3, split_text), (3, text_list), (3.5, comprehension(STRS))],
     TALLY: [(1, comprehension(TALLY))],
     INTMAP: [(1, comprehension(INTMAP))],
-    INTSET: [(1, lambda b: (v := b.choose(INTS)) and Expr(f"set({ints.use(v).text})", INTSET,
-                                                          v.lo, v.hi, v.size)),
-             (1.5, comprehension(INTSET))],
+    INTSET: [(1, distinct), (1.5, comprehension(INTSET))],
 }

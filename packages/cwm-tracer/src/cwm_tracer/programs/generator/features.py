@@ -19,7 +19,9 @@ FEATURES: tuple[tuple[float, Feature], ...] = (
     (2, functions.anonymous),
 )
 ONLY_SIMPLE: tuple[tuple[float, Feature], ...] = (
-    (5, functions.helper), (1, functions.inner_function), (1, functions.anonymous),
+    (5, functions.helper),
+    (1, functions.inner_function),
+    (1, functions.anonymous),
 )
 
 

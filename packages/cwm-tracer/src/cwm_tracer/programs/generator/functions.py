@@ -3,12 +3,31 @@
 from dataclasses import replace
 
 from cwm_tracer.programs.generator import (
-    bools, calls, exprs, inputs, ints, loops, returns, statements, updates, whiles,
+    bools,
+    calls,
+    exprs,
+    inputs,
+    ints,
+    loops,
+    returns,
+    statements,
+    updates,
+    whiles,
 )
 from cwm_tracer.programs.generator.builder import Builder, shared
 from cwm_tracer.programs.generator.draft import Draft, Phase, signature
 from cwm_tracer.programs.generator.kinds import (
-    ATOM, BOOL, INT, INTS, SHARED, STR, STRS, TERNARY, Expr, Func, Var,
+    ATOM,
+    BOOL,
+    INT,
+    INTS,
+    SHARED,
+    STR,
+    STRS,
+    TERNARY,
+    Expr,
+    Func,
+    Var,
 )
 from cwm_tracer.programs.generator.names import HELPERS, INNER
 
@@ -130,7 +149,9 @@ def collect(b: Builder, acc: Var, made: Expr) -> None:
             updates.update(b, acc)
     elif kind == INT:
         updates.grow(b, acc, made)
-        b.emit(f"{name} = max({name}, {made.text})" if acc.flavour in ("best", "low") else f"{name} += {made.text}")
+        extreme = {"best": "max", "low": "min"}.get(acc.flavour)
+        text = f"= {extreme}({name}, {made.text})" if extreme else f"+= {made.text}"
+        b.emit(f"{name} {text}")
     elif kind == STR:
         b.emit(f"{name}.append({made.text})")
     else:
@@ -277,7 +298,8 @@ def anonymous(_draft: Draft) -> Phase:
         for var in params:
             b.taken.discard(var.name)
         if not shared(params[0].name, made.text) or made.text.isidentifier():
-            made = Expr(f"{params[0].name} {b.rng.pick(('+', '-', '*'))} {b.rng.between(2, 3)}", INT, -b.knobs.value, b.knobs.value)
+            text = f"{params[0].name} {b.rng.pick(('+', '-', '*'))} {b.rng.between(2, 3)}"
+            made = Expr(text, INT, -b.knobs.value, b.knobs.value)
         text = f"lambda {params[0].name}: {made.text}"
         source = b.choose(INTS)
         if source is not None and source.size and b.rng.chance(0.6):

@@ -2,7 +2,15 @@
 
 from cwm_tracer.programs.generator.builder import Builder
 from cwm_tracer.programs.generator.kinds import (
-    BOOL, GRID, INT, INTS, PAIRS, STR, STRS, TALLY, Var,
+    BOOL,
+    GRID,
+    INT,
+    INTS,
+    PAIRS,
+    STR,
+    STRS,
+    TALLY,
+    Var,
 )
 from cwm_tracer.programs.generator.knobs import Knobs
 from cwm_tracer.programs.generator.names import PARAMS, WORDS
@@ -10,8 +18,16 @@ from cwm_tracer.programs.generator.rng import Rng
 from cwm_tracer.programs.generator.texts import draw_text
 
 FLAVOURS = (
-    (5, "letters"), (2, "mixed"), (2, "cased"), (2.5, "digits"), (1, "bits"), (1.5, "words"),
-    (1, "numbers"), (1, "fields"), (1, "moves"), (1, "brackets"),
+    (5, "letters"),
+    (2, "mixed"),
+    (2, "cased"),
+    (2.5, "digits"),
+    (1, "bits"),
+    (1.5, "words"),
+    (1, "numbers"),
+    (1, "fields"),
+    (1, "moves"),
+    (1, "brackets"),
 )
 
 
@@ -75,8 +91,7 @@ def collection(rng: Rng, knobs: Knobs, var: Var, size: int) -> object:
             values[rng.below(size)] = values[rng.below(size)]
         return sorted(values) if var.flavour == "sorted" else values
     if var.kind == STRS:
-        words = [rng.pick(WORDS) for _ in range(size)]
-        return words
+        return [rng.pick(WORDS) for _ in range(size)]
     if var.kind == TALLY:
         return {word: rng.between(0, 9) for word in rng.some(WORDS, min(size, 4))}
     if var.kind == PAIRS:
@@ -89,9 +104,9 @@ def collection(rng: Rng, knobs: Knobs, var: Var, size: int) -> object:
 def argument_lists(rng: Rng, knobs: Knobs, params: list[Var], count: int) -> tuple[str, ...]:
     """`count` different argument lists; with three or more the last is a boundary case."""
     found: list[str] = []
-    for attempt in range(4 * count):
+    for _ in range(4 * count):
         edge = len(found) >= 2 or (len(found) == 1 and rng.chance(0.3))
-        focus = rng.below(len(params)) if params else 0
+        focus = rng.below(len(params))
         texts = [
             value(rng, knobs, var, edge and (index == focus or rng.chance(0.3)))
             for index, var in enumerate(params)

@@ -5,8 +5,22 @@ from collections.abc import Callable
 from cwm_tracer.programs.generator import bools, calls
 from cwm_tracer.programs.generator.builder import Builder, shared
 from cwm_tracer.programs.generator.kinds import (
-    ADD, ATOM, CHAR, INT, INTMAP, INTS, INTSET, MUL, PAIR, STR, STRS, TALLY, TERNARY, UNARY,
-    Expr, Var,
+    ADD,
+    ATOM,
+    CHAR,
+    INT,
+    INTMAP,
+    INTS,
+    INTSET,
+    MUL,
+    PAIR,
+    STR,
+    STRS,
+    TALLY,
+    TERNARY,
+    UNARY,
+    Expr,
+    Var,
 )
 from cwm_tracer.programs.generator.texts import ALPHABETS
 
@@ -162,7 +176,7 @@ def element(b: Builder, _depth: int) -> Expr | None:
 def member(b: Builder, _depth: int) -> Expr | None:
     """An element of a pair."""
     var = b.choose(PAIR)
-    return var and Expr(f"{use(var).text}[{b.rng.below(2)}]", INT, var.lo, var.hi)
+    return Expr(f"{use(var).text}[{b.rng.below(2)}]", INT, var.lo, var.hi) if var else None
 
 
 def lookup(b: Builder, _depth: int) -> Expr | None:
@@ -227,9 +241,21 @@ def helper_call(b: Builder, _depth: int) -> Expr | None:
 
 
 PRODUCTIONS: tuple[tuple[float, int, Make], ...] = (
-    (9, 1, plus), (4, 1, times), (2.5, 1, modulo), (2, 1, divide), (1.5, 2, length),
-    (1.5, 2, total), (1.5, 1, extreme), (1.2, 1, absolute), (2, 2, element), (2, 3, member),
-    (2, 3, lookup), (1, 2, occurrences), (0.8, 2, choice), (3, 2, ordinal), (9, 2, helper_call),
+    (9, 1, plus),
+    (4, 1, times),
+    (2.5, 1, modulo),
+    (2, 1, divide),
+    (1.5, 2, length),
+    (1.5, 2, total),
+    (1.5, 1, extreme),
+    (1.2, 1, absolute),
+    (2, 2, element),
+    (2, 3, member),
+    (2, 3, lookup),
+    (1, 2, occurrences),
+    (0.8, 2, choice),
+    (3, 2, ordinal),
+    (9, 2, helper_call),
 )
 TABLES: dict[int, list[tuple[float, Make]]] = {
     level: [(weight, make) for weight, least, make in PRODUCTIONS if least <= level]

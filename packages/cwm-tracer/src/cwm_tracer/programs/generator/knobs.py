@@ -11,7 +11,7 @@ class Knobs:
     events: int
     """Median number of trace events (call, line, return, exception) that is aimed at."""
     aim: int
-    """Expected events (by the static estimate, which is high) at which a function is long enough."""
+    """Expected events, by the static estimate, at which a program is long enough."""
     worst: int
     """Upper limit of the static estimate of the events; larger programs are drawn again."""
     phases: int
@@ -28,6 +28,8 @@ class Knobs:
     """Largest absolute value of an int in an input."""
     limit: int
     """Largest absolute value that expressions aim to stay below."""
+    nested: float
+    """Probability of a loop in a loop, where there is room."""
     features: tuple[tuple[float, int], ...]
     """Weights of having 0, 1, 2, ... features (helper, closure, recursion, class, ...)."""
     inputs: int
@@ -35,18 +37,25 @@ class Knobs:
 
 
 KNOBS: dict[int, Knobs] = {
-    1: Knobs(1, 8, 6, 24, 3, 1, 1, 2, 4, 12, 60, ((1, 0),), 2),
-    2: Knobs(2, 14, 16, 42, 4, 1, 2, 4, 5, 15, 100, ((8, 0), (2, 1)), 3),
-    3: Knobs(3, 25, 32, 68, 5, 2, 2, 5, 7, 20, 150, ((3, 0), (7, 1)), 3),
-    4: Knobs(4, 45, 70, 118, 6, 2, 3, 6, 10, 40, 500, ((5, 1), (5, 2)), 3),
-    5: Knobs(5, 80, 165, 215, 9, 3, 3, 7, 12, 99, 2000, ((2, 1), (5, 2), (4, 3)), 3),
+    1: Knobs(1, 8, 6, 24, 3, 1, 1, 2, 4, 12, 60, 0, ((1, 0),), 2),
+    2: Knobs(2, 14, 16, 42, 4, 1, 2, 4, 5, 15, 100, 0, ((8, 0), (2, 1)), 3),
+    3: Knobs(3, 25, 32, 68, 5, 2, 2, 5, 7, 20, 150, 0.14, ((3, 0), (7, 1)), 3),
+    4: Knobs(4, 45, 70, 118, 6, 2, 3, 6, 10, 40, 500, 0.14, ((5, 1), (5, 2)), 3),
+    5: Knobs(5, 80, 165, 215, 9, 3, 3, 7, 12, 99, 2000, 0.14, ((2, 1), (5, 2), (4, 3)), 3),
 }
 
 
 def _helper(knobs: Knobs) -> Knobs:
     small = max(8, knobs.worst // 6)
-    return replace(knobs, worst=small, phases=1, depth=min(2, knobs.depth), length=3, text=5,
-                   nesting=max(1, knobs.nesting - 1))
+    return replace(
+        knobs,
+        worst=small,
+        phases=1,
+        depth=min(2, knobs.depth),
+        length=3,
+        text=5,
+        nesting=max(1, knobs.nesting - 1),
+    )
 
 
 HELPER_KNOBS: dict[int, Knobs] = {level: _helper(knobs) for level, knobs in KNOBS.items()}

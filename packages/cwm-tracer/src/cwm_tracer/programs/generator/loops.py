@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from cwm_tracer.programs.generator import bools, exprs, ints, returns, statements, updates
 from cwm_tracer.programs.generator.builder import Builder
 from cwm_tracer.programs.generator.kinds import (
-    ADD, CHAR, GRID, INT, INTMAP, INTS, INTSET, PAIRS, STR, STRS, TALLY, Var,
+    ADD,
+    GRID,
+    INT,
+    INTMAP,
+    INTS,
+    INTSET,
+    PAIRS,
+    STR,
+    STRS,
+    TALLY,
+    Var,
 )
 from cwm_tracer.programs.generator.names import INDEXES, ITEMS
 
@@ -71,8 +81,11 @@ def over(b: Builder, var: Var) -> Header:
         return dict_header(b, var)
     if var.kind == PAIRS:
         key, value = b.name(("name", "key", "w")), b.name(("v", "qty", "num", "cost"))
-        return Header(var.name, [Var(key, STR, size=3, steady=True),
-                                 Var(value, INT, -3, 9, steady=True)], var.size)
+        return Header(
+            var.name,
+            [Var(key, STR, size=3, steady=True), Var(value, INT, -3, 9, steady=True)],
+            var.size,
+        )
     if var.kind == GRID:
         row = Var(b.name(ITEMS[INTS]), INTS, 0, 9, 3, filled=True, steady=True)
         return Header(var.name, [row], 3)
@@ -164,8 +177,16 @@ def for_loop(b: Builder, accs: list[Var] | None = None) -> bool:
 
 def accumulators(b: Builder) -> list[Var]:
     """What the next loop works on: variables that exist, or fresh ones."""
-    kinds = [(4, INT), (1.5, STR), (3, INTS), (1.5, TALLY), (1.2, INTMAP), (1.2, INTSET),
-             (1, STRS), (0.4, "bool")]
+    kinds = [
+        (4, INT),
+        (1.5, STR),
+        (3, INTS),
+        (1.5, TALLY),
+        (1.2, INTMAP),
+        (1.2, INTSET),
+        (1, STRS),
+        (0.4, "bool"),
+    ]
     if b.knobs.difficulty == 1:
         kinds = [(1, INT)]
     old = [v for v in b.vars if v.kind == INT and not v.steady and v not in b.held]
@@ -219,14 +240,16 @@ def guard(b: Builder, accs: list[Var]) -> None:
 
 def step(b: Builder, acc: Var) -> None:
     """Change the accumulator: always, under a condition, or in a nested loop."""
-    rng, blocks = b.rng, b.blocks
-    room = blocks < b.knobs.nesting
-    if room and b.loops < 2 and b.left > 14 and rng.chance(0.14 if b.knobs.difficulty > 2 else 0):
-        if for_loop(b, [acc]):
-            return
+    rng, nested = b.rng, False
+    room = b.blocks < b.knobs.nesting
+    if room and b.loops < 2 and b.left > 14 and rng.chance(b.knobs.nested):
+        nested = for_loop(b, [acc])
+    if nested:
+        return
     if room and rng.chance(0.6):
-        return conditional(b, acc)
-    updates.update(b, acc)
+        conditional(b, acc)
+    else:
+        updates.update(b, acc)
 
 
 def conditional(b: Builder, acc: Var) -> None:

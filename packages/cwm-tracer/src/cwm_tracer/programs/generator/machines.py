@@ -5,8 +5,13 @@ from cwm_tracer.programs.generator.builder import Builder
 from cwm_tracer.programs.generator.kinds import BOOL, CHAR, INT, INTS, STR, Var
 from cwm_tracer.programs.generator.texts import ALPHABETS
 
-STATES = (("idle", "run", "stop"), ("a", "b", "c"), ("off", "on", "err"), ("up", "down", "flat"),
-          ("new", "open", "done"))
+STATES = (
+    ("idle", "run", "stop"),
+    ("a", "b", "c"),
+    ("off", "on", "err"),
+    ("up", "down", "flat"),
+    ("new", "open", "done"),
+)
 
 
 def state_machine(b: Builder) -> bool:

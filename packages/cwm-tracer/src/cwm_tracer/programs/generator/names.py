@@ -1,7 +1,18 @@
 """Pools of short names and words, by the role that they play."""
 
 from cwm_tracer.programs.generator.kinds import (
-    BOOL, CHAR, GRID, INT, INTMAP, INTS, INTSET, PAIR, PAIRS, STR, STRS, TALLY,
+    BOOL,
+    CHAR,
+    GRID,
+    INT,
+    INTMAP,
+    INTS,
+    INTSET,
+    PAIR,
+    PAIRS,
+    STR,
+    STRS,
+    TALLY,
 )
 
 PARAMS = {
@@ -51,8 +62,28 @@ ITEMS = {
 }
 INDEXES = ("i", "j", "k", "idx", "pos")
 FUNCTIONS = (
-    "solve", "run", "calc", "scan", "score", "tally", "fold", "pick", "check", "merge", "walk",
-    "total", "trim", "rank", "pack", "shift", "build", "main", "work", "find", "mix", "apply",
+    "solve",
+    "run",
+    "calc",
+    "scan",
+    "score",
+    "tally",
+    "fold",
+    "pick",
+    "check",
+    "merge",
+    "walk",
+    "total",
+    "trim",
+    "rank",
+    "pack",
+    "shift",
+    "build",
+    "main",
+    "work",
+    "find",
+    "mix",
+    "apply",
 )
 HELPERS = {
     INT: ("weight", "cost", "adjust", "bump", "scale", "gain", "clamp", "points", "fix", "rate"),
@@ -64,7 +95,30 @@ RECURSIVE = ("rec", "go", "dive", "count", "walk", "steps", "reduce", "depth", "
 INNER = ("inner", "step", "add", "push", "apply", "move", "note")
 YIELDERS = ("gen", "stream", "pairs", "steps", "ticks", "feed", "evens", "climb", "chunks")
 WORDS = (
-    "cat", "dog", "sun", "map", "key", "red", "ant", "owl", "bus", "cup", "pie", "jam", "net",
-    "oak", "pen", "tea", "web", "ivy", "fox", "egg", "bee", "sky", "ice", "log", "gem",
+    "cat",
+    "dog",
+    "sun",
+    "map",
+    "key",
+    "red",
+    "ant",
+    "owl",
+    "bus",
+    "cup",
+    "pie",
+    "jam",
+    "net",
+    "oak",
+    "pen",
+    "tea",
+    "web",
+    "ivy",
+    "fox",
+    "egg",
+    "bee",
+    "sky",
+    "ice",
+    "log",
+    "gem",
 )
 LETTERS = "abcde"

@@ -52,8 +52,15 @@ def count_down(b: Builder, name: str) -> Made:
 def combine(b: Builder, item: str, inner: str) -> str:
     """How the result for the rest and the present item are joined."""
     step = b.rng.between(1, 4)
-    forms = (f"{item} + {inner}", f"{inner} + {step}", f"{inner} - {item}", f"2 * {inner} + {item}",
-             f"{item} * {step} + {inner}", f"max({item}, {inner} + {step})", f"{inner} + {item} % {step + 1}")
+    forms = (
+        f"{item} + {inner}",
+        f"{inner} + {step}",
+        f"{inner} - {item}",
+        f"2 * {inner} + {item}",
+        f"{item} * {step} + {inner}",
+        f"max({item}, {inner} + {step})",
+        f"{inner} + {item} % {step + 1}",
+    )
     return b.rng.pick(forms)
 
 
@@ -64,8 +71,14 @@ def digits(b: Builder, name: str) -> Made:
     start = b.rng.pick((str(n.name), "0", "1", n.name))
     stop(b, f"{n.name} < {base}", start)
     inner, digit = f"{name}({n.name} // {base})", f"{n.name} % {base}"
-    forms = (f"{digit} + {inner}", f"1 + {inner}", f"{inner} + ({digit} > {base // 2})",
-             f"max({digit}, {inner})", f"{inner} * 2 + {digit}", f"{inner} - {digit}")
+    forms = (
+        f"{digit} + {inner}",
+        f"1 + {inner}",
+        f"{inner} + ({digit} > {base // 2})",
+        f"max({digit}, {inner})",
+        f"{inner} * 2 + {digit}",
+        f"{inner} - {digit}",
+    )
     b.emit(f"return {b.rng.pick(forms)}")
     return [n], Expr("", INT, -60, 60), 3 if base == 10 else 6
 
@@ -77,8 +90,11 @@ def over_list(b: Builder, name: str) -> Made:
     to_list = rng.chance(0.35)
     ends = ("0", "[:-1]") if rng.chance(0.2) else ("0", "[1:]")
     head, rest = f"{xs.name}[{'-1' if ends[1] == '[:-1]' else '0'}]", f"{xs.name}{ends[1]}"
-    stop(b, rng.pick((f"not {xs.name}", f"len({xs.name}) == 0")),
-         "[]" if to_list else rng.pick(("0", "0", "1")))
+    stop(
+        b,
+        rng.pick((f"not {xs.name}", f"len({xs.name}) == 0")),
+        "[]" if to_list else rng.pick(("0", "0", "1")),
+    )
     if rng.chance(0.5):
         first = b.name(("first", "x", "head"))
         b.emit(f"{first} = {head}")
@@ -108,8 +124,11 @@ def over_text(b: Builder, name: str) -> Made:
     rng, size = b.rng, b.knobs.text
     s = b.declare(Var(b.name(("s", "t", "text")), STR, 0, 0, size, steady=True, flavour="letters"))
     to_text = rng.chance(0.5)
-    stop(b, rng.pick((f"not {s.name}", f'{s.name} == ""', f"len({s.name}) == 0")),
-         '""' if to_text else "0")
+    stop(
+        b,
+        rng.pick((f"not {s.name}", f'{s.name} == ""', f"len({s.name}) == 0")),
+        '""' if to_text else "0",
+    )
     inner, c = f"{name}({s.name}[1:])", f"{s.name}[0]"
     group = rng.pick(("aeiou", "abc", "bd"))
     if to_text:
@@ -168,16 +187,31 @@ def halves(b: Builder, name: str) -> Made:
     """Divide and conquer over a list."""
     rng, size = b.rng, b.knobs.length
     xs = b.declare(Var(b.name(("xs", "nums", "part")), INTS, -20, 20, size, steady=True))
-    stop(b, f"len({xs.name}) < 2", f"{xs.name}[0] if {xs.name} else 0" if rng.chance(0.6)
-         else f"sum({xs.name})")
+    stop(
+        b,
+        f"len({xs.name}) < 2",
+        f"{xs.name}[0] if {xs.name} else 0" if rng.chance(0.6) else f"sum({xs.name})",
+    )
     mid = b.name(("mid", "half", "m"))
     b.emit(f"{mid} = len({xs.name}) // 2")
     left, right = f"{name}({xs.name}[:{mid}])", f"{name}({xs.name}[{mid}:])"
-    forms = (f"{left} + {right}", f"max({left}, {right})", f"{left} - {right}",
-             f"min({left}, {right}) + {rng.between(1, 3)}")
+    forms = (
+        f"{left} + {right}",
+        f"max({left}, {right})",
+        f"{left} - {right}",
+        f"min({left}, {right}) + {rng.between(1, 3)}",
+    )
     b.emit(f"return {rng.pick(forms)}")
     return [xs], Expr("", INT, -60, 60), 2 * size - 1
 
 
-SHAPES = ((4, count_down), (2.5, digits), (4, over_list), (2.5, over_text), (1, two_calls),
-          (1, euclid), (2, carrying), (1, halves))
+SHAPES = (
+    (4, count_down),
+    (2.5, digits),
+    (4, over_list),
+    (2.5, over_text),
+    (1, two_calls),
+    (1, euclid),
+    (2, carrying),
+    (1, halves),
+)

@@ -3,14 +3,42 @@
 from cwm_tracer.programs.generator import bools, exprs, ints
 from cwm_tracer.programs.generator.builder import Builder
 from cwm_tracer.programs.generator.kinds import (
-    BOOL, INT, INTMAP, INTS, INTSET, PAIR, STR, STRS, TALLY, TERNARY, Expr, Var,
+    BOOL,
+    INT,
+    INTMAP,
+    INTS,
+    INTSET,
+    PAIR,
+    STR,
+    STRS,
+    TALLY,
+    TERNARY,
+    Expr,
+    Var,
 )
 
-EARLY = {INT: ("0", "-1", "1"), BOOL: ("True", "False"), STR: ('""', "'none'", "'-'"),
-         INTS: ("[]",), STRS: ("[]",), TALLY: ("{}",), INTMAP: ("{}",), PAIR: ("(0, 0)",),
-         INTSET: ("[]",)}
-ENTRY_KINDS = ((9, INT), (3, STR), (4, INTS), (3, PAIR), (1, BOOL), (1.2, TALLY), (1, INTMAP),
-               (1, STRS), (0.7, INTSET))
+EARLY = {
+    INT: ("0", "-1", "1"),
+    BOOL: ("True", "False"),
+    STR: ('""', "'none'", "'-'"),
+    INTS: ("[]",),
+    STRS: ("[]",),
+    TALLY: ("{}",),
+    INTMAP: ("{}",),
+    PAIR: ("(0, 0)",),
+    INTSET: ("[]",),
+}
+ENTRY_KINDS = (
+    (9, INT),
+    (3, STR),
+    (4, INTS),
+    (3, PAIR),
+    (1, BOOL),
+    (1.2, TALLY),
+    (1, INTMAP),
+    (1, STRS),
+    (0.7, INTSET),
+)
 
 RESULTS = (INT, STR, INTS, TALLY, BOOL, INTMAP, STRS, INTSET)
 
@@ -78,8 +106,11 @@ def of_int(b: Builder) -> Expr:
 
 def of_other(b: Builder) -> Expr | None:
     """An int made of an unread result of another kind."""
-    unread = [v for v in results(b, (INTS, STR, STRS, TALLY, INTMAP, INTSET))
-              if not v.steady and not b.read(v)]
+    unread = [
+        v
+        for v in results(b, (INTS, STR, STRS, TALLY, INTMAP, INTSET))
+        if not v.steady and not b.read(v)
+    ]
     if not unread:
         return None
     var = unread[0]

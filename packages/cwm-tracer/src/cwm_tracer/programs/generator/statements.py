@@ -3,12 +3,32 @@
 from cwm_tracer.programs.generator import bools, exprs, ints, updates
 from cwm_tracer.programs.generator.builder import Builder
 from cwm_tracer.programs.generator.kinds import (
-    BOOL, CHAR, INT, INTMAP, INTS, INTSET, PAIR, STR, STRS, TALLY, Expr, Var,
+    BOOL,
+    CHAR,
+    INT,
+    INTMAP,
+    INTS,
+    INTSET,
+    PAIR,
+    STR,
+    STRS,
+    TALLY,
+    Expr,
+    Var,
 )
 from cwm_tracer.programs.generator.names import LOCALS
 
-ASSIGNED = ((10, INT), (3, STR), (4, INTS), (1, BOOL), (1, TALLY), (1, INTMAP), (1, INTSET),
-            (1.5, STRS), (1, PAIR))
+ASSIGNED = (
+    (10, INT),
+    (3, STR),
+    (4, INTS),
+    (1, BOOL),
+    (1, TALLY),
+    (1, INTMAP),
+    (1, INTSET),
+    (1.5, STRS),
+    (1, PAIR),
+)
 
 
 def local(b: Builder, made: Expr) -> Var:
@@ -78,8 +98,9 @@ def unpack(b: Builder) -> bool:
     source = b.choose(INTS)
     if source is not None and source.filled and b.rng.chance(0.7):
         low, high = b.name(("lo", "first", "head")), b.name(("hi", "last", "end"))
-        right = b.rng.pick((f"{source.name}[0], {source.name}[-1]",
-                            f"min({source.name}), max({source.name})"))
+        right = b.rng.pick(
+            (f"{source.name}[0], {source.name}[-1]", f"min({source.name}), max({source.name})")
+        )
         b.emit(f"{low}, {high} = {right}")
     elif source is not None and source.filled:
         head, rest = b.name(("first", "head", "x")), b.name(("rest", "tail"))
@@ -175,9 +196,14 @@ def mutate_list(b: Builder) -> bool:
         return False
     var = b.rng.pick(found)
     item = ints.int_expr(b, 1).text
-    forms = [f"{var.name}.sort()", f"{var.name}.reverse()", f"{var.name}.append({item})",
-             f"{var.name}.sort(reverse=True)", f"{var.name}.extend([{item}, {b.rng.between(1, 9)}])"]
-    b.emit(b.rng.pick(forms))
+    forms = (
+        "sort()",
+        "reverse()",
+        f"append({item})",
+        "sort(reverse=True)",
+        f"extend([{item}, {b.rng.between(1, 9)}])",
+    )
+    b.emit(f"{var.name}.{b.rng.pick(forms)}")
     var.size += 1
     return True
 
@@ -189,7 +215,8 @@ def pop_guarded(b: Builder) -> bool:
     if not found or target is None:
         return False
     var = b.rng.pick(found)
-    b.emit(f"if {var.name}:" if b.rng.chance(0.6) else f"if len({var.name}) > {b.rng.between(1, 2)}:")
+    test = var.name if b.rng.chance(0.6) else f"len({var.name}) > {b.rng.between(1, 2)}"
+    b.emit(f"if {test}:")
     with b.block(share=0.7):
         end = b.rng.pick(("", "0", ""))
         b.emit(f"{target.name} {b.rng.pick(('+=', '-='))} {var.name}.pop({end})")

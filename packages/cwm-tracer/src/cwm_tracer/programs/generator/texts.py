@@ -62,8 +62,8 @@ def brackets(rng: Rng, length: int) -> str:
         if open_ and rng.chance(0.45):
             text, open_ = text + open_[-1], open_[:-1]
         else:
-            left, right = rng.pick(("()", "[]", "()"))
-            text, open_ = text + left, open_ + right
+            both = rng.pick(("()", "[]", "()"))
+            text, open_ = text + both[0], open_ + both[1]
     text += open_[::-1]
     if rng.chance(0.5) and text:
         cut = rng.below(len(text))

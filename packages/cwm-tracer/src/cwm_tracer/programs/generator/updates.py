@@ -3,7 +3,19 @@
 from cwm_tracer.programs.generator import bools, exprs, ints
 from cwm_tracer.programs.generator.builder import Builder
 from cwm_tracer.programs.generator.kinds import (
-    BOOL, CHAR, INT, INTMAP, INTS, INTSET, STR, STRS, TALLY, Expr, Var,
+    ADD,
+    BOOL,
+    CHAR,
+    INT,
+    INTMAP,
+    INTS,
+    INTSET,
+    MUL,
+    STR,
+    STRS,
+    TALLY,
+    Expr,
+    Var,
 )
 from cwm_tracer.programs.generator.names import ACCS, BEST
 
@@ -59,29 +71,33 @@ def update_int(b: Builder, acc: Var) -> None:
     """acc += e, acc = max(acc, e), ..."""
     rng, name = b.rng, acc.name
     if acc.flavour in ("best", "low"):
-        return update_best(b, acc)
-    if name in ("count", "cnt") and rng.chance(0.85) or rng.chance(0.12):
+        update_best(b, acc)
+    elif (name in ("count", "cnt") and rng.chance(0.85)) or rng.chance(0.12):
         grow(b, acc, ints.number(1))
-        return b.emit(f"{name} {rng.pick(('+=', '+=', '+=', '-='))} 1")
-    by = amount(b)
-    runs = b.worst_mult / acc.mult
-    if by.text == name or by.reach * runs > 3 * b.knobs.limit:
-        by = ints.constant(b)
-    kind = rng.below(12)
+        b.emit(f"{name} {rng.pick(('+=', '+=', '+=', '-='))} 1")
+    else:
+        by = amount(b)
+        if by.text == name or by.reach * b.worst_mult / acc.mult > 3 * b.knobs.limit:
+            by = ints.constant(b)
+        b.emit(f"{name} {combined(b, acc, by)}")
+
+
+def combined(b: Builder, acc: Var, by: Expr) -> str:
+    """The right part of an update by an amount: `+= e`, `= max(acc, e)`, `= (acc + e) % 7`."""
+    rng, name, kind = b.rng, acc.name, b.rng.below(12)
     if kind < 6:
         grow(b, acc, by)
-        return b.emit(f"{name} += {by.text}")
+        return f"+= {by.text}"
     if kind < 8:
         grow(b, acc, Expr("", INT, -by.hi, -by.lo))
-        return b.emit(f"{name} -= {by.text}")
+        return f"-= {by.text}"
     if kind == 8:
         grow(b, acc, by)
-        return b.emit(f"{name} = max({name}, {by.text})")
-    by_mod, factor = rng.pick((5, 7, 10, 11, 13)), rng.between(2, 3)
-    acc.lo, acc.hi = min(acc.lo, 0), max(acc.hi, by_mod - 1)
-    if kind == 9:
-        return b.emit(f"{name} = ({name} * {factor} + {by.at(6)}) % {by_mod}")
-    return b.emit(f"{name} = ({name} + {by.at(6)}) % {by_mod}")
+        return f"= max({name}, {by.text})"
+    modulus = rng.pick((5, 7, 10, 11, 13))
+    acc.lo, acc.hi = min(acc.lo, 0), max(acc.hi, modulus - 1)
+    factor = f" * {rng.between(2, 3)}" if kind == 9 else ""
+    return f"= ({name}{factor} + {by.at(MUL)}) % {modulus}"
 
 
 def update_best(b: Builder, acc: Var) -> None:
@@ -92,8 +108,9 @@ def update_best(b: Builder, acc: Var) -> None:
     down = acc.flavour == "low"
     acc.lo, acc.hi = min(acc.lo, by.lo), max(acc.hi, by.hi)
     if b.rng.chance(0.5):
-        return b.emit(f"{acc.name} = {'min' if down else 'max'}({acc.name}, {by.text})")
-    b.emit(f"if {by.at(5)} {'<' if down else '>'} {acc.name}:")
+        b.emit(f"{acc.name} = {'min' if down else 'max'}({acc.name}, {by.text})")
+        return
+    b.emit(f"if {by.at(ADD)} {'<' if down else '>'} {acc.name}:")
     with b.block(share=0.5):
         b.emit(f"{acc.name} = {by.text}")
 
@@ -111,9 +128,8 @@ def update_text(b: Builder, acc: Var) -> None:
             text += b.rng.pick((".upper()", " * 2", ' + "-"', "[::-1]" if size > 1 else ".upper()"))
             size *= 2
     acc.size += int(size * b.worst_mult / acc.mult)
-    if text.isidentifier() and b.rng.chance(0.25):
-        return b.emit(f"{acc.name} = {text} + {acc.name}")
-    b.emit(f"{acc.name} += {text}")
+    front = text.isidentifier() and b.rng.chance(0.25)
+    b.emit(f"{acc.name} = {text} + {acc.name}" if front else f"{acc.name} += {text}")
 
 
 def update_list(b: Builder, acc: Var) -> None:
@@ -121,8 +137,14 @@ def update_list(b: Builder, acc: Var) -> None:
     by = amount(b)
     acc.lo, acc.hi = min(acc.lo, by.lo), max(acc.hi, by.hi)
     acc.size += int(b.worst_mult / acc.mult)
-    forms = (f".append({by.text})", f".append({by.text})", f".append({by.text})",
-             f".append({by.text})", f".insert(0, {by.text})", f" += [{by.text}]")
+    forms = (
+        f".append({by.text})",
+        f".append({by.text})",
+        f".append({by.text})",
+        f".append({by.text})",
+        f".insert(0, {by.text})",
+        f" += [{by.text}]",
+    )
     b.emit(acc.name + b.rng.pick(forms))
 
 
@@ -145,9 +167,9 @@ def update_dict(b: Builder, acc: Var) -> None:
     by = ints.number(1) if b.rng.chance(0.5) else amount(b)
     acc.size += int(b.worst_mult / acc.mult)
     grow(b, acc, by)
-    if b.rng.chance(0.7):
-        return b.emit(f"{acc.name}[{key}] = {acc.name}.get({key}, 0) + {by.at(6)}")
-    b.emit(f"{acc.name}[{key}] = {by.text}")
+    counts = b.rng.chance(0.7)
+    text = f"{acc.name}.get({key}, 0) + {by.at(MUL)}" if counts else by.text
+    b.emit(f"{acc.name}[{key}] = {text}")
 
 
 def update_set(b: Builder, acc: Var) -> None:
@@ -160,15 +182,19 @@ def update_set(b: Builder, acc: Var) -> None:
 
 def update_flag(b: Builder, acc: Var) -> None:
     """ok = not ok, ok = condition."""
-    if b.rng.chance(0.3):
-        return b.emit(f"{acc.name} = not {acc.name}")
-    made = bools.condition(b, 1)
-    if made.text in (acc.name, f"not {acc.name}"):
-        return b.emit(f"{acc.name} = {b.rng.pick(('True', 'False'))}")
-    b.emit(f"{acc.name} = {made.text}")
+    text = f"not {acc.name}" if b.rng.chance(0.3) else bools.condition(b, 1).text
+    if text == acc.name:
+        text = b.rng.pick(("True", "False"))
+    b.emit(f"{acc.name} = {text}")
 
 
 UPDATES = {
-    INT: update_int, STR: update_text, INTS: update_list, STRS: update_texts, TALLY: update_dict,
-    INTMAP: update_dict, INTSET: update_set, BOOL: update_flag,
+    INT: update_int,
+    STR: update_text,
+    INTS: update_list,
+    STRS: update_texts,
+    TALLY: update_dict,
+    INTMAP: update_dict,
+    INTSET: update_set,
+    BOOL: update_flag,
 }

@@ -69,9 +69,10 @@ def countdown(b: Builder) -> bool:
     worst = -(-source.hi // step)
     accs = loops.accumulators(b)
     source.uses += 1
-    up = rng.chance(0.4)
+    up = source.steady and rng.chance(0.5)
+    start = source.name if source.steady else f"min({source.name}, {source.hi})"
     name = b.name(("i", "cur", "left", "n", "t"))
-    b.emit(f"{name} = 0" if up else f"{name} = {source.name}")
+    b.emit(f"{name} = 0" if up else f"{name} = {start}")
     var = b.declare(Var(name, INT, 0, source.hi, steady=True))
     b.emit(f"while {name} < {source.name}:" if up else f"while {name} > 0:")
     enter(b, 0.7 * worst, worst)
@@ -87,7 +88,9 @@ def countdown(b: Builder) -> bool:
                 loops.step(b, acc)
         b.emit(f"{name} {'+=' if up else '-='} {step}")
     var.steady = False
-    return source not in accs or b.emit(f"{source.name} = {name}") is None
+    if source in accs:
+        b.emit(f"{source.name} = {name}")
+    return True
 
 
 def growth(b: Builder) -> bool:
@@ -118,8 +121,11 @@ def growth(b: Builder) -> bool:
         if first:
             loops.step(b, acc)
         plus = f" + {rng.between(1, 3)}" if rng.chance(0.4) else ""
-        b.emit(f"{name} = {name} * {factor}{plus}" if plus or rng.chance(0.5)
-               else f"{name} *= {factor}")
+        b.emit(
+            f"{name} = {name} * {factor}{plus}"
+            if plus or rng.chance(0.5)
+            else f"{name} *= {factor}"
+        )
         if not first:
             loops.step(b, acc)
     var.steady = False
@@ -141,8 +147,10 @@ def two_pointers(b: Builder) -> bool:
     with b.block(share=0.7 * rounds, worst=rounds, loop=True):
         kind = INT if source.kind == INTS else "char"
         b.emit(f"{one}, {two} = {name}[{low}], {name}[{high}]")
-        items = [Var(n, kind, source.lo, source.hi, 1, steady=True, flavour=source.flavour)
-                 for n in (one, two)]
+        items = [
+            Var(n, kind, source.lo, source.hi, 1, steady=True, flavour=source.flavour)
+            for n in (one, two)
+        ]
         for item in items:
             b.declare(item)
         b.focus = items
@@ -170,7 +178,8 @@ def queue(b: Builder) -> bool:
     b.emit(f"while {name}:" if rng.chance(0.7) else f"while len({name}) > {rng.between(0, 1)}:")
     enter(b, 0.7 * rounds, rounds)
     with b.block(share=0.7 * rounds, worst=rounds, loop=True):
-        item = b.declare(Var(b.name(("x", "cur", "top", "v")), INT, source.lo, source.hi, steady=True))
+        pop = b.name(("x", "cur", "top", "v"))
+        item = b.declare(Var(pop, INT, source.lo, source.hi, steady=True))
         b.emit(f"{item.name} = {name}.pop({rng.pick(('', '', '0'))})")
         b.focus = [item]
         if splits:
@@ -248,5 +257,3 @@ def scan_texts(b: Builder) -> bool:
         b.focus = [b.declare(Var(number, INT, 0, 20, steady=True))]
         loops.step(b, acc)
     return True
-
-

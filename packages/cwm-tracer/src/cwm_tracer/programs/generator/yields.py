@@ -62,8 +62,11 @@ def counting(b: Builder, name: str, var: Var) -> Func:
     b.charge(0.7 * rounds, rounds)
     with b.block(share=0.7 * rounds, worst=rounds, loop=True):
         b.emit(f"yield {one}")
-        forms = (f"{one}, {two} = {two}, {one} + {two}", f"{one} += {two}",
-                 f"{one}, {two} = {one} + {two}, {two} + 1")
+        forms = (
+            f"{one}, {two} = {two}, {one} + {two}",
+            f"{one} += {two}",
+            f"{one}, {two} = {one} + {two}, {two} + 1",
+        )
         b.emit(forms[kind] if kind else f"{one} += {two}")
     return finish(b, name, var, Expr("", INT, 0, 30), rounds)
 
