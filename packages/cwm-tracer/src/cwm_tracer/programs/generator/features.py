@@ -2,7 +2,14 @@
 
 from collections.abc import Callable
 
-from cwm_tracer.programs.generator import classes, exceptions, functions, recursion, yields
+from cwm_tracer.programs.generator import (
+    classes,
+    closures,
+    exceptions,
+    functions,
+    recursion,
+    yields,
+)
 from cwm_tracer.programs.generator.draft import Draft, Phase
 
 Feature = Callable[[Draft], Phase]
@@ -13,15 +20,15 @@ FEATURES: tuple[tuple[float, Feature], ...] = (
     (3, classes.klass),
     (2, yields.generator),
     (2.5, exceptions.raiser),
-    (1.6, functions.inner_function),
-    (1.2, functions.counter),
-    (1, functions.factory),
-    (2, functions.anonymous),
+    (1.6, closures.inner_function),
+    (1.2, closures.counter),
+    (1, closures.factory),
+    (2, closures.anonymous),
 )
 ONLY_SIMPLE: tuple[tuple[float, Feature], ...] = (
     (5, functions.helper),
-    (1, functions.inner_function),
-    (1, functions.anonymous),
+    (1, closures.inner_function),
+    (1, closures.anonymous),
 )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cwm_tracer.programs.generator import bools, exprs, ints, returns, statements, updates
+from cwm_tracer.programs.generator import bools, comprehensions, ints, returns, statements, updates
 from cwm_tracer.programs.generator.builder import Builder
 from cwm_tracer.programs.generator.kinds import (
     ADD,
@@ -89,7 +89,7 @@ def over(b: Builder, var: Var) -> Header:
     if var.kind == GRID:
         row = Var(b.name(ITEMS[INTS]), INTS, 0, 9, 3, filled=True, steady=True)
         return Header(var.name, [row], 3)
-    item = exprs.item_var(b, var)
+    item = comprehensions.item_var(b, var)
     if var.kind == INTSET:
         return Header(f"sorted({var.name})", [item], var.size)
     return variant(b, var, item)
@@ -119,7 +119,7 @@ def zip_header(b: Builder, var: Var, item: Var) -> Header:
     """for x, y in zip(xs, ys); neighbours of one list if there is no second one."""
     others = [v for v in b.find((INTS, STR)) if v.name != var.name and v.size]
     other = b.rng.pick(others) if others else var
-    second = exprs.item_var(b, other) if other.kind in (INTS, STR) else None
+    second = comprehensions.item_var(b, other) if other.kind in (INTS, STR) else None
     if second is None:
         return Header(var.name, [item], var.size)
     if other is var:
