@@ -29,6 +29,8 @@ class Outcome(StrEnum):
     """The entry function was left by an exception."""
     STEP_LIMIT = "step_limit"
     """More events than allowed."""
+    DEPTH_LIMIT = "depth_limit"
+    """More nested calls than allowed."""
     TIMEOUT = "timeout"
     """Ran for longer than allowed."""
     MEMORY_LIMIT = "memory_limit"
@@ -145,6 +147,7 @@ def frames_from_row(rows: list[dict[str, Any]]) -> tuple[Frame, ...]:
             line_number=row["line_number"],
             depth=row["depth"],
             function=row["function"],
+            suspended=row["suspended"],
         )
         for row in rows
     )
@@ -203,6 +206,7 @@ def _frame_to_row(frame: Frame) -> dict[str, Any]:
         "line_number": frame.line_number,
         "depth": frame.depth,
         "function": frame.function,
+        "suspended": frame.suspended,
     }
 
 
@@ -257,6 +261,7 @@ def _trace_schema() -> pa.Schema:
             "line_number": pa.int32(),
             "depth": pa.int32(),
             "function": pa.string(),
+            "suspended": pa.bool_(),
         }
     )
     return pa.schema(

@@ -37,6 +37,8 @@ class Frame:
     """Stack depth; the entry function's frame is 0."""
     function: str | None = field(default=None, compare=False)
     """Qualified name of the code object."""
+    suspended: bool = field(default=False, compare=False)
+    """A yield or await (on a return frame), or the resumption after one (on a call frame)."""
 
 
 @dataclass(frozen=True, slots=True)
