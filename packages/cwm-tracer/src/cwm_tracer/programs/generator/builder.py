@@ -65,6 +65,11 @@ class Builder:
         self.cost += cost * self.mult
         self.worst += worst * self.worst_mult
 
+    def drop_twin(self, one: int, two: int) -> None:
+        """Remove the arm whose header is line `two` if it does what the arm from `one` does."""
+        if one < two and self.lines[one + 1 : two] == self.lines[two + 1 :]:
+            del self.lines[two:]
+
     def mentions(self, name: str, since: int = 0) -> bool:
         """Does any line from number `since` on use the name?"""
         return any(name in line and name in words(line) for line in self.lines[since:])

@@ -166,7 +166,7 @@ def element(b: Builder, _depth: int) -> Expr | None:
     if var.filled:
         where = b.rng.pick(("0", "-1", "0", "-1", f"len({var.name}) // 2"))
         return Expr(f"{use(var).text}[{where}]", INT, var.lo, var.hi)
-    where_var = b.choose(INT)
+    where_var = b.choose(INT) if b.rng.chance(0.35) else None
     if where_var is None:
         return None
     text = f"{use(var).text}[{use(where_var).text} % len({var.name})] if {var.name} else 0"

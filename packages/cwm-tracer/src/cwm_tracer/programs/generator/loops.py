@@ -1,6 +1,5 @@
 """For loops: what they run over and what one round does."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from cwm_tracer.programs.generator import bools, comprehensions, ints, returns, statements, updates
@@ -40,13 +39,13 @@ def range_header(b: Builder) -> Header | None:
         return None
     name = b.name(INDEXES)
     counts = [var for var in b.vars if var.kind == INT and var.steady and 2 <= var.hi <= most]
-    if counts and rng.chance(0.65):
+    if counts and rng.chance(0.75):
         var = rng.pick(counts)
         low = rng.pick((0, 0, 0, 1))
         text = f"{low}, {var.name} + 1" if low else var.name
         var.uses += 1
         return Header(f"range({text})", [Var(name, INT, low, var.hi, steady=True)], var.hi)
-    if rng.chance(0.3):
+    if rng.chance(0.5):
         made = ints.int_expr(b, 1)
         if not made.text.isdigit():
             by = rng.between(2, most)
@@ -256,7 +255,9 @@ def conditional(b: Builder, acc: Var) -> None:
     """if c: change [elif c2: change] [else: change]."""
     rng, arms = b.rng, b.rng.weighted(((5, 1), (4, 2), (1.2, 3)))
     arms = 1 if b.left < 5 else arms
+    before = 0
     for index in range(arms):
+        start = len(b.lines)
         if index and index == arms - 1:
             b.note("else:")
         else:
@@ -266,6 +267,5 @@ def conditional(b: Builder, acc: Var) -> None:
             other = statements.changeable(b, INT) if rng.chance(0.12) else None
             if other is not None and other is not acc and b.left > 2:
                 updates.update(b, other)
-
-
-Shape = Callable[[Builder], bool]
+        b.drop_twin(before, start)
+        before = start

@@ -76,6 +76,9 @@ def results(b: Builder, kinds: tuple[str, ...]) -> list[Var]:
 def final(b: Builder) -> Expr:
     """Emit the last return and describe the result."""
     made = FINAL.get(b.ret, of_kind)(b)
+    branch = len(b.lines) > 1 and b.lines[-2].startswith("    " * b.depth + "if ")
+    if branch and b.lines[-1].strip() == f"return {made.text}":
+        del b.lines[-2:]  # a branch that returns what the end returns
     b.emit(f"return {made.text}")
     return made
 
@@ -83,9 +86,12 @@ def final(b: Builder) -> Expr:
 def settle(b: Builder) -> None:
     """Let an entry function return what it computed, unless an early return fixed the kind."""
     unread = [var for var in results(b, RESULTS) if not var.steady and not b.read(var)]
-    if not unread or b.left_early or any(var.kind == b.ret for var in unread):
+    if not unread or b.left_early:
         return
-    b.ret = PAIR if len(unread) > 1 and b.rng.chance(0.6) else unread[0].kind
+    if len(unread) > 1 and b.rng.chance(0.75):
+        b.ret = PAIR
+    elif all(var.kind != b.ret for var in unread):
+        b.ret = unread[0].kind
 
 
 def of_int(b: Builder) -> Expr:
@@ -101,6 +107,9 @@ def of_int(b: Builder) -> Expr:
         b.focus = b.find((INT,))[-2:]
         other = of_other(b)
         return other if other is not None else ints.int_expr(b)
+    other = of_other(b) if b.rng.chance(0.75) else None
+    if other is not None and computed:
+        return Expr(f"{found[0].name} + {other.text}", INT, -b.knobs.limit, b.knobs.limit)
     return ints.use(found[0])
 
 

@@ -178,14 +178,17 @@ def branch_update(b: Builder) -> bool:
     var = changeable(b, INT, INTS, STR, INTSET, TALLY, INTMAP)
     if var is None:
         return False
+    first = len(b.lines)
     b.emit(f"if {bools.condition(b).text}:")
     otherwise = b.rng.chance(0.45)
     with b.block(share=0.5):
         updates.update(b, var)
     if otherwise:
+        second = len(b.lines)
         b.note("else:")
         with b.block(share=0.5):
             updates.update(b, var)
+        b.drop_twin(first, second)
     return True
 
 
