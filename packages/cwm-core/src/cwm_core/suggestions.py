@@ -75,6 +75,11 @@ def unknown_component(registry: Registry, kind: str, name: str) -> PluginError:
 def unknown_command(registry: Registry, name: str) -> PluginError:
     """Return the error for a subcommand that no plugin declares."""
     home = _HOME_OF_COMMAND.get(name)
+    if home in {plugin.distribution for plugin in registry.plugins()}:
+        return PluginError(
+            f"'cwm {name}' is missing although {home} is installed",
+            "`cwm plugins` shows whether the plugin is disabled or broken",
+        )
     if home:
         return PluginError(f"'cwm {name}' is not installed", f"pip install {home}")
     guess = did_you_mean(name, registry.commands())

@@ -13,6 +13,7 @@
         args: [--verbose]                     # words after the command
         overrides: {out: "${out}/traces"}     # become key=value
         when: ${cruxeval}                     # skipped when empty, null, false or 0
+        unless: ${quick}                      # skipped otherwise
         outputs: ["${out}/traces"]            # must exist afterwards; removed when it changes
 """
 
@@ -50,6 +51,7 @@ class StageSpec(_Strict):
     args: list[Any] = []
     overrides: dict[str, Any] = {}
     when: Any = True
+    unless: Any = False
     outputs: list[str] = []
 
 
@@ -103,7 +105,7 @@ def load_recipe(recipe: str, texts: list[str]) -> Recipe:
     _check_stages(stages)
     if not isinstance(resolved.get("out"), str):
         raise ConfigError(f"{where} has no param 'out'", "a recipe needs a directory: params.out")
-    kept = tuple(_stage(stage) for stage in stages if stage.when not in _FALSE)
+    kept = tuple(_stage(stage) for stage in stages if _wanted(stage))
     return Recipe(Path(recipe).stem, Path(resolved["out"]), resolved, kept)
 
 
@@ -172,8 +174,12 @@ def _check_stages(stages: list[StageSpec]) -> None:
             raise ConfigError(f"two stages are named '{name}'")
     for stage in stages:
         command = (stage.command.split() or [""])[0]
-        if stage.when not in _FALSE and command not in registry().commands():
+        if _wanted(stage) and command not in registry().commands():
             raise unknown_command(registry(), command)
+
+
+def _wanted(stage: StageSpec) -> bool:
+    return stage.when not in _FALSE and stage.unless in _FALSE
 
 
 def _stage(spec: StageSpec) -> Stage:

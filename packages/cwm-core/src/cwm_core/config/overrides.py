@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 from cwm_core.config.repository import NOTHING
+from cwm_core.config.yaml_files import escape_interpolations
 from cwm_core.errors import ConfigError
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*")
@@ -74,7 +75,7 @@ def _value_text(value: Any) -> str:
     text = str(value)
     if _PLAIN.fullmatch(text) and text.lower() not in ("null", "true", "false", "nan", "inf"):
         return text
-    return QuotedString(text.replace("${", "\\${"), Quote.single).with_quotes()
+    return QuotedString(escape_interpolations(text), Quote.double).with_quotes()
 
 
 def _parse(parser: OverridesParser, text: str, where: str) -> Override:

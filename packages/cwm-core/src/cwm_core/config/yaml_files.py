@@ -22,7 +22,7 @@ _INTERPOLATION = re.compile(r"(\\*)\$\{")
 
 def to_yaml(config: BaseModel) -> str:
     """Return the resolved config as YAML that `compose` reads back to an equal config."""
-    data = _escape(config.model_dump(mode="json"))
+    data = escape_interpolations(config.model_dump(mode="json"))
     return OmegaConf.to_yaml(OmegaConf.create(data))
 
 
@@ -97,10 +97,10 @@ def _package_root(package: str) -> Any:
         return None
 
 
-def _escape(data: Any) -> Any:
+def escape_interpolations(data: Any) -> Any:
     """Escape ``${`` in texts, with OmegaConf's rule for the backslashes before it."""
     if isinstance(data, str):
         return _INTERPOLATION.sub(r"\1\1\\${", data)
     if isinstance(data, dict):
-        return {key: _escape(item) for key, item in data.items()}
-    return [_escape(item) for item in data] if isinstance(data, list) else data
+        return {key: escape_interpolations(item) for key, item in data.items()}
+    return [escape_interpolations(item) for item in data] if isinstance(data, list) else data
