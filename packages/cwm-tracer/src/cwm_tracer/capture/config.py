@@ -1,0 +1,34 @@
+"""Configuration of the default tracer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cwm_core.plugins import ComponentConfig
+from pydantic import Field
+
+from cwm_tracer.capture.limits import Limits
+
+if TYPE_CHECKING:
+    from cwm_tracer.capture.tracer import SettraceTracer
+
+
+class SettraceConfig(ComponentConfig):
+    """The recorder built on `sys.settrace`."""
+
+    value_bytes: int = Field(default=8192, ge=64)
+    """Most characters of one value, about; the rest is marked `<+N more>`."""
+    value_nodes: int = Field(default=2048, ge=8)
+    """Most items and nested items of one value."""
+    value_depth: int = Field(default=24, ge=1, le=100)
+    """Most containers inside one another."""
+    call_repr: bool = False
+    """Call the `__repr__` that the program's own classes define, instead of showing fields."""
+    fork: bool = True
+    """Fork each program's process from a warm server; otherwise start an interpreter for each."""
+
+    def build(self, limits: Limits | None = None) -> SettraceTracer:
+        """Build the tracer; nothing is started before the first recording."""
+        from cwm_tracer.capture.tracer import SettraceTracer
+
+        return SettraceTracer(self, limits or Limits())

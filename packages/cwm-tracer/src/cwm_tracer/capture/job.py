@@ -1,0 +1,265 @@
+"""One traced execution, from the program's text to its last record; runs in a process of its own.
+
+Uses the standard library only.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import contextlib
+import io
+import json
+import os
+import random
+import sys
+import types
+from _thread import get_ident
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from cwm_tracer.capture.recorder import Recorder
+from cwm_tracer.capture.statements import Statements, binding_line, find_entry
+from cwm_tracer.capture.stream import FIELD, RECORD, Full, Region
+from cwm_tracer.capture.values import Renderer
+
+FILENAME = "<program>"
+HEADROOM = 1000
+"""Stack depth left for the library, and the recorder, beyond the program's own nested calls."""
+
+
+class Job:
+    """A program, how to call it, and under which limits; `request` comes from `process.py`."""
+
+    def __init__(self, request: dict[str, Any], region: Region) -> None:
+        self._request = request
+        self._limits = request["limits"]
+        self._region = region
+        self._process = os.getpid()
+        self._forked = False
+
+    def run(self) -> NoReturn:
+        """Load the program, call its entry function under the recorder, and end the process."""
+        self._adopt_process()
+        tree, code = self._compiled()
+        self._phase("load")
+        with self._problems("load_error", "the program raised while it was loaded"):
+            module = self._module()
+            exec(code, module.__dict__)
+        with self._problems("load_error", None):
+            function = self._entry(module.__dict__)
+        self._phase("input")
+        with self._problems("load_error", "the input raised while it was evaluated"):
+            arguments, named = self._arguments(module.__dict__)
+        self._phase("run")
+        self._call(self._recorder(tree), function, arguments, named)
+
+    def finish(self, outcome: str, reason: str) -> NoReturn:
+        """Write the end record and end the process, running nothing else of the program."""
+        sys.settrace(None)
+        if os.getpid() != self._process:
+            os._exit(0)
+        if self._forked:
+            outcome, reason = "forked", "the program started another process with os.fork"
+        end = json.dumps({"outcome": outcome, "reason": reason[:1000]})
+        self._region.write(f"x{FIELD}{end}{RECORD}")
+        os._exit(0)
+
+    def _adopt_process(self) -> None:
+        random.seed(0)
+        sys.argv = [""]
+        sys.path[:0] = self._request["path"]
+        sys.setrecursionlimit(self._limits["depth"] + HEADROOM)
+        output = _Output(self._region, self._limits["output_bytes"], self.finish)
+        sys.stdout = sys.__stdout__ = io.TextIOWrapper(
+            output, encoding="utf-8", errors="backslashreplace", write_through=True
+        )
+        self._bound_forks()
+
+    def _bound_forks(self) -> None:
+        """Count forks across all descendants, in shared memory, and refuse too many."""
+        import mmap
+
+        if not hasattr(os, "fork"):
+            return
+        counter = mmap.mmap(-1, 4096)
+        fork, most = os.fork, self._limits["processes"]
+
+        def bounded_fork() -> int:
+            used = int.from_bytes(counter[:4], "little")
+            if used >= most:
+                raise BlockingIOError(11, "too many processes")
+            counter[:4] = (used + 1).to_bytes(4, "little")
+            return fork()
+
+        os.fork = bounded_fork
+        os.register_at_fork(before=self._forking, after_in_child=self._in_child)
+
+    def _forking(self) -> None:
+        self._forked = True
+
+    def _in_child(self) -> None:
+        """Keep a child of the program from writing into its parent's recording."""
+        if os.getpid() != self._process:
+            sys.settrace(None)
+            self._region.write = lambda record: None  # type: ignore[method-assign]
+
+    def _compiled(self) -> tuple[ast.Module, types.CodeType]:
+        source = self._request["source"]
+        try:
+            tree = ast.parse(source, FILENAME)
+            code = compile(tree, FILENAME, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            self.finish("syntax_error", f"line {error.lineno}: {error.msg}")
+        except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+            self.finish("syntax_error", f"{type(error).__name__}: {error}")
+        entry = find_entry(tree, self._request["entry"])
+        line = entry.line if entry else binding_line(tree, self._request["entry"])
+        if line is not None:
+            self._region.write(f"d{FIELD}{line}{RECORD}")
+        return tree, code
+
+    def _module(self) -> types.ModuleType:
+        name = self._request["module"]
+        module = types.ModuleType(name)
+        sys.modules[name] = module
+        module.__file__ = self._request["file"]
+        module.__package__ = name.rpartition(".")[0]
+        return module
+
+    def _entry(self, namespace: dict[str, Any]) -> Callable[..., Any]:
+        """Find the entry function; a method's class is instantiated without arguments."""
+        first, *rest = self._request["entry"].split(".")
+        if first not in namespace:
+            raise _Problem(f"the program defines no {first!r}")
+        found = namespace[first]
+        for index, name in enumerate(rest):
+            static = _raw_attribute(found, name)
+            if static is None:
+                raise _Problem(f"{'.'.join([first, *rest[:index]])} has no {name!r}")
+            if isinstance(found, type) and isinstance(static, types.FunctionType):
+                found = found()
+            found = getattr(found, name)
+        if not callable(found):
+            raise _Problem(f"{self._request['entry']!r} is not callable")
+        return found
+
+    def _arguments(self, namespace: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        text = self._request["input"]
+        try:
+            code = compile(f"(lambda *a, **k: (a, k))({text}\n)", "<input>", "eval")
+        except (SyntaxError, ValueError) as error:
+            raise _Problem(f"the input is no argument list: {error}") from None
+        return eval(code, namespace)
+
+    def _recorder(self, tree: ast.Module) -> Recorder:
+        values = self._request["values"]
+        return Recorder(
+            self._region,
+            Renderer(module=self._request["module"], **values),
+            Statements.of(tree),
+            filename=FILENAME,
+            entry=find_entry(tree, self._request["entry"]),
+            steps=self._limits["steps"],
+            depth=self._limits["depth"],
+            finish=self.finish,
+        )
+
+    def _call(
+        self,
+        recorder: Recorder,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        named: dict[str, Any],
+    ) -> NoReturn:
+        """Call the entry; the recorder ends the process when the entry's own frame is left."""
+        trace = recorder.trace
+        recorder.start()
+        try:
+            _exhaust(function(*arguments, **named))
+            outcome, reason = "returned", ""
+        except BaseException as error:
+            outcome = "memory_limit" if isinstance(error, MemoryError) else "raised"
+            reason = recorder.renderer.text(error)
+        if sys.gettrace() is not trace and sys.gettrace() != trace:
+            self.finish("tracer_lost", "the program replaced or removed the trace function")
+        if recorder.started:
+            self.finish("tracer_lost", "the end of the entry function was not seen")
+        self.finish(outcome, reason)
+
+    def _phase(self, name: str) -> None:
+        self._region.write(f"p{FIELD}{name}{RECORD}")
+
+    @contextlib.contextmanager
+    def _problems(self, outcome: str, what: str | None) -> Iterator[None]:
+        try:
+            yield
+        except _Problem as problem:
+            self.finish(outcome, str(problem))
+        except MemoryError:
+            self.finish("memory_limit", "no memory left before the entry function was called")
+        except BaseException as error:
+            text = Renderer(module=self._request["module"]).text(error)
+            self.finish(outcome, f"{what or 'the entry function cannot be looked up'}: {text}")
+
+
+class _Problem(Exception):
+    """What is wrong with the program or its input, said in one sentence."""
+
+
+def _exhaust(result: Any) -> None:
+    """Run what a generator or coroutine function returned; its frame is the entry's own."""
+    if isinstance(result, types.GeneratorType):
+        for _ in result:
+            pass
+    elif isinstance(result, (types.CoroutineType, types.AsyncGeneratorType)):
+        import asyncio
+
+        asyncio.run(result if isinstance(result, types.CoroutineType) else _drain(result))
+
+
+def _raw_attribute(found: Any, name: str) -> Any:
+    """Look up a name in a class and its bases without binding it; None if it is not there."""
+    for base in found.__mro__ if isinstance(found, type) else (found,):
+        if name in vars(base):
+            return vars(base)[name]
+    return None
+
+
+async def _drain(result: types.AsyncGeneratorType[Any, Any]) -> None:
+    async for _ in result:
+        pass
+
+
+class _Output(io.RawIOBase):
+    """Standard output of the program, as records among the events."""
+
+    def __init__(self, region: Region, limit: int, finish: Callable[[str, str], NoReturn]) -> None:
+        self._region = region
+        self._limit = limit
+        self._written = 0
+        self._finish = finish
+        self._main = get_ident()
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 1
+
+    def write(self, data: Any, /) -> int:
+        size = len(data)
+        if get_ident() != self._main:
+            return os.write(1, data)
+        room = self._limit - self._written
+        self._written += size
+        text = base64.b64encode(bytes(data[: max(room, 0)])).decode("ascii")
+        try:
+            self._region.write(f"o{FIELD}{text}{RECORD}")
+        except Full:
+            self._finish("value_limit", "the trace is larger than allowed")
+        if size > room:
+            self._finish("output_limit", f"more than {self._limit} bytes printed")
+        return size
+
+

@@ -1,0 +1,355 @@
+"""The recorder in pure Python: a `sys.settrace` function that writes what changed.
+
+What it records of a program (chosen by the file name of its code objects):
+
+- one call, return and exception event per frame as `sys.settrace` reports them; a yield or await is
+  a return event and its resume a call event, both marked;
+- one line event per statement that runs: a statement over several lines is one step, shown by its
+  first line;
+- list, set and dict comprehensions have no frames or steps of their own on any version of Python
+  (functions that they call do); generator expressions have.
+
+Names appear in the order in which they were first bound. Values are rendered again only where they
+may have changed: atoms are compared by identity while held, builtin containers by a `marshal`
+fingerprint.
+
+Uses the standard library only: this module runs inside the process of the traced program.
+"""
+
+from __future__ import annotations
+
+import marshal
+import opcode
+import sys
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any, NoReturn
+
+from cwm_tracer.capture.statements import Entry, Statements
+from cwm_tracer.capture.stream import FIELD, RECORD, Full, Region
+from cwm_tracer.capture.values import ATOMS, Renderer
+
+_INLINED = {"<listcomp>", "<setcomp>", "<dictcomp>"}
+_GENERATORS = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
+_OPTIMIZED = 0x1
+_RETURNS = frozenset(
+    opcode.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in opcode.opmap
+)
+_YIELD = opcode.opmap["YIELD_VALUE"]
+_IMPLICIT = frozenset(
+    {
+        "__module__",
+        "__qualname__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "__annotations__",
+        "__annotate__",
+        "__annotate_func__",
+        "__conditional_annotations__",
+        "__classdict__",
+        "__classcell__",
+        "__class__",
+        "__type_params__",
+        ".type_params",
+        ".generic_base",
+    }
+)
+"""Names that the interpreter binds in class bodies and methods, on some versions only."""
+_COMPARED = frozenset({list, tuple, dict})
+"""Containers whose fingerprint is worth taking (that of a set costs more than its text)."""
+
+_NAMESPACES = {dict, type((lambda: sys._getframe().f_locals)())}
+
+Finish = Callable[[str, str], NoReturn]
+
+
+class _Code:
+    """What is known of a code object of the program."""
+
+    __slots__ = ("code", "generator", "hides", "multi", "number", "operations", "repeats")
+
+    def __init__(self, code: CodeType, number: int, statements: Statements) -> None:
+        self.code = code
+        self.number = number
+        self.operations = code.co_code
+        self.generator = bool(code.co_flags & _GENERATORS)
+        self.hides = not code.co_flags & _OPTIMIZED or "__class__" in code.co_freevars
+        self.repeats = frozenset() if sys.version_info < (3, 12) else statements.repeats(code)
+        self.multi = statements.multi
+        if code.co_name in ("<lambda>", "<genexpr>"):
+            lines = {line for *_, line in code.co_lines() if line is not None}
+            self.multi = dict.fromkeys(lines, code.co_firstlineno) if len(lines) > 1 else {}
+
+
+class _Activation:
+    """One frame of the program: what was last shown of it."""
+
+    __slots__ = ("active", "code", "depth", "known", "number", "raised", "recorder", "step", "tag")
+
+    def __init__(self, recorder: Recorder, code: _Code, number: int) -> None:
+        self.recorder = recorder
+        self.code = code
+        self.number = number
+        self.tag = f"{FIELD}{number}{FIELD}"
+        self.known: dict[str, tuple[type, Any, str]] = {}
+        self.active = False
+        self.depth = 0
+        self.step = 0
+        self.raised = False
+
+    def trace(self, frame: FrameType, event: str, arg: Any) -> Any:
+        """Record one event of this frame (the local trace function)."""
+        recorder = self.recorder
+        try:
+            line = frame.f_lineno or 0
+            if event == "line":
+                self.raised = False
+                shown = self.code.multi.get(line)
+                if shown is None:
+                    self.step = 0
+                    if frame.f_lasti in self.code.repeats:
+                        return self.trace
+                elif shown == self.step:
+                    return self.trace
+                else:
+                    self.step = line = shown
+                recorder.count()
+                parts = ["l", self.tag, str(line)]
+                self.changes(frame, parts)
+                parts.append(RECORD)
+                recorder.write("".join(parts))
+            else:
+                self.leave(frame, event, self.code.multi.get(line, line), arg)
+        except BaseException as error:
+            recorder.failed(error)
+        return self.trace
+
+    def changes(self, frame: FrameType, parts: list[str]) -> None:
+        """Append the names whose text is new, and those that are gone."""
+        values: Any = frame.f_locals
+        if self.code.hides:
+            values = _explicit(values)
+        known = self.known
+        count = 0
+        for name, value in values.items():
+            count += 1
+            kind = type(value)
+            old = known.get(name)
+            if old is not None and old[1] is value and old[0] is kind:
+                continue
+            new = self.recorder.rendered(value, kind, old)
+            if new is old:
+                continue
+            known[name] = new
+            if old is None or old[2] != new[2]:
+                parts.append(f"{FIELD}{name}{FIELD}{new[2]}")
+        if count != len(known):
+            for name in [name for name in known if name not in values]:
+                del known[name]
+                parts.append(f"{FIELD}{name}{FIELD}")
+
+    def enter(self, frame: FrameType, resumed: bool) -> None:
+        """Record the call of this frame, or its resumption."""
+        recorder = self.recorder
+        self.active = True
+        self.raised = False
+        self.step = 0
+        self.depth = recorder.depth
+        recorder.deeper()
+        line = self.code.multi.get(frame.f_lineno, frame.f_lineno)
+        parts = [
+            "s" if resumed else "c",
+            self.tag,
+            f"{line}{FIELD}{self.depth}{FIELD}{self.code.number}",
+        ]
+        self.changes(frame, parts)
+        parts.append(RECORD)
+        recorder.write("".join(parts))
+
+    def leave(self, frame: FrameType, event: str, line: int, arg: Any) -> None:
+        """Record an exception, a yield, or a return and with it the end of the frame."""
+        recorder = self.recorder
+        if event == "exception":
+            recorder.count()
+            self.raised = True
+            text = recorder.renderer.text(arg[1])
+            recorder.exception = text, isinstance(arg[1], MemoryError)
+            recorder.write(f"e{self.tag}{line}{FIELD}{text}{RECORD}")
+        elif event == "return":
+            recorder.count()
+            operation = self.code.operations[frame.f_lasti]
+            suspended = self.code.generator and operation == _YIELD and not self.raised
+            kind = "y" if suspended else "r"
+            recorder.write(f"{kind}{self.tag}{line}{FIELD}{recorder.renderer.text(arg)}{RECORD}")
+            if self.active:
+                self.active = False
+                recorder.depth -= 1
+            recorder.left(self, frame, kind, operation in _RETURNS)
+
+
+def _explicit(namespace: Any) -> dict[str, Any]:
+    """Return what the source itself binds in a class body or method.
+
+    A class body's namespace can be any mapping and hold any name; only a `dict` is looked into,
+    since another would run code of the program.
+    """
+    if type(namespace) not in _NAMESPACES:
+        return {}
+    return {
+        name: value
+        for name, value in namespace.items()
+        if type(name) is str and name not in _IMPLICIT and name.isidentifier()
+    }
+
+
+class Recorder:
+    """Records the execution of one entry function into a region."""
+
+    def __init__(
+        self,
+        region: Region,
+        renderer: Renderer,
+        statements: Statements,
+        *,
+        filename: str,
+        entry: Entry | None,
+        steps: int,
+        depth: int,
+        finish: Finish,
+    ) -> None:
+        self.renderer = renderer
+        self.write = region.write
+        self.depth = 0
+        self.exception = "", False
+        self.started = False
+        self._statements = statements
+        self._filename = filename
+        self._entry = entry
+        self._steps_left = steps
+        self._steps = steps
+        self._max_depth = depth
+        self._finish = finish
+        self._codes: dict[int, tuple[CodeType, _Code | None]] = {}
+        self._activations = 0
+        self._root: _Activation | None = None
+
+    def start(self) -> None:
+        """Begin to watch for the call of the entry function."""
+        sys.settrace(self.trace)
+
+    def trace(self, frame: FrameType, event: str, arg: Any) -> Any:
+        """Decide on a called frame (the global trace function)."""
+        try:
+            known = self._codes.get(id(frame.f_code))
+            code = known[1] if known is not None else self._register(frame.f_code)
+            if code is None or (not self.started and not self._starts(frame.f_code)):
+                return None
+            activation, resumed = self._activation(frame, code)
+            self.count()
+            if self.renderer.call_repr and code.code.co_name == "__init__":
+                self._construction(frame, 1)
+            activation.enter(frame, resumed)
+        except BaseException as error:
+            self.failed(error)
+            return None
+        return activation.trace
+
+    def _activation(self, frame: FrameType, code: _Code) -> tuple[_Activation, bool]:
+        held = getattr(frame.f_trace, "__self__", None)
+        if type(held) is _Activation and held.code is code:
+            return held, True
+        self._activations += 1
+        activation = _Activation(self, code, self._activations)
+        if self._root is None:
+            self._root = activation
+            self.started = True
+        return activation, False
+
+    def _register(self, code: CodeType) -> _Code | None:
+        """Decide on a code object, once."""
+        own: _Code | None = None
+        if code.co_filename == self._filename and code.co_name not in _INLINED:
+            number = len(self._codes)
+            own = _Code(code, number, self._statements)
+            name = "".join(c for c in code.co_qualname if c not in (FIELD, RECORD))
+            self.write(FIELD.join(["k", str(number), str(code.co_firstlineno), name]) + RECORD)
+        self._codes[id(code)] = code, own
+        return own
+
+    def _starts(self, code: CodeType) -> bool:
+        entry = self._entry
+        if entry is None:
+            return True
+        return code.co_name == entry.name and code.co_firstlineno in (entry.first_line, entry.line)
+
+    def _construction(self, frame: FrameType, step: int) -> None:
+        """Note that an object's `__init__` begins (1) or ends (-1)."""
+        code = frame.f_code
+        if code.co_argcount:
+            key = id(frame.f_locals.get(code.co_varnames[0]))
+            running = self.renderer.half_built
+            running[key] = running.get(key, 0) + step
+            if running[key] <= 0:
+                del running[key]
+
+    def rendered(
+        self, value: Any, kind: type, old: tuple[type, Any, str] | None
+    ) -> tuple[type, Any, str]:
+        """Return the kind, key and text of a value; `old` itself where the key is the same."""
+        renderer = self.renderer
+        if type(kind) is type and kind in ATOMS:
+            return kind, value, renderer.atom(value, kind)
+        mark = None
+        if old is not None and old[0] is kind and old[1] is not None:
+            mark = self._fingerprint(value, kind)
+            if mark == old[1]:
+                return old
+        text = renderer.text(value)
+        if type(kind) is not type or kind not in _COMPARED or not renderer.plain:
+            return kind, None, text
+        return kind, mark or self._fingerprint(value, kind), text
+
+    def _fingerprint(self, value: Any, kind: type) -> bytes | None:
+        """Return bytes that differ whenever the text of a plain container may differ."""
+        nodes = self.renderer.value_nodes
+        try:
+            if len(value) <= nodes:
+                return marshal.dumps(value, 2)
+            if kind is dict:
+                return None
+            return marshal.dumps((len(value), value[:nodes]), 2)
+        except (ValueError, RecursionError):
+            return None
+
+    def count(self) -> None:
+        """Count an event; ends the process when there are too many."""
+        self._steps_left -= 1
+        if self._steps_left < 0:
+            self._finish("step_limit", f"more than {self._steps} events")
+
+    def deeper(self) -> None:
+        """Count a nested call; ends the process when there are too many."""
+        self.depth += 1
+        if self.depth > self._max_depth:
+            self._finish("depth_limit", f"more than {self._max_depth} nested calls")
+
+    def left(self, activation: _Activation, frame: FrameType, kind: str, returned: bool) -> None:
+        """Note that a frame was left; the end of the entry's own frame ends the recording."""
+        if self.renderer.half_built and activation.code.code.co_name == "__init__":
+            self._construction(frame, -1)
+        if activation is not self._root or kind == "y":
+            return
+        sys.settrace(None)
+        if returned:
+            self._finish("returned", "")
+        text, memory = self.exception
+        self._finish("memory_limit" if memory else "raised", text)
+
+    def failed(self, error: BaseException) -> None:
+        """End the process: the recorder itself cannot go on."""
+        sys.settrace(None)
+        if isinstance(error, Full):
+            self._finish("value_limit", "the trace is larger than allowed")
+        if isinstance(error, MemoryError):
+            self._finish("memory_limit", "no memory left while recording")
+        self._finish("tracer_lost", f"the recorder failed: {type(error).__name__}: {error}"[:500])

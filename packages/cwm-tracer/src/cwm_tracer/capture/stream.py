@@ -1,0 +1,86 @@
+"""The bytes between the traced process and the one that reads them, in shared memory.
+
+The region begins with the length of what is committed (8 bytes, little-endian); records follow,
+each ended by ``\\x1e``, with fields separated by ``\\x1f``. Since the writer commits after each
+record, a process that dies at any moment leaves everything it recorded before.
+
+| record | fields |
+|---|---|
+| `k` code | number, first line, qualified name |
+| `c` call, `s` resume | frame, line, depth, code; then name, text pairs that changed |
+| `l` line | frame, line; then name, text pairs that changed; an empty text: the name is gone |
+| `r` return, `y` yield or await, `e` exception | frame, line, text |
+| `o` stdout | base64 |
+| `p` phase | name |
+| `x` end | JSON object with `outcome`, `reason`; `entry_line` in phase records |
+
+Uses the standard library only: the writer runs inside the process of the traced program.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+
+FIELD = "\x1f"
+RECORD = "\x1e"
+HEADER = struct.Struct("<Q")
+
+
+class Full(Exception):
+    """The region has no room for another record."""
+
+
+class Region:
+    """The writing side: appends records to a shared mapping."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor = descriptor
+        self._size = size
+        self._map = mmap.mmap(descriptor, size)
+        self._end = HEADER.size
+
+    def reset(self) -> None:
+        """Forget all records and give the memory back; nobody else may be writing."""
+        if self._end_committed() > 1 << 20:
+            os.ftruncate(self._descriptor, 0)
+        os.ftruncate(self._descriptor, self._size)
+        self._end = HEADER.size
+        HEADER.pack_into(self._map, 0, self._end)
+
+    def _end_committed(self) -> int:
+        """Return how far an earlier writer came; read from the file, which may have shrunk."""
+        head = os.pread(self._descriptor, HEADER.size, 0)
+        return int(HEADER.unpack(head)[0]) if len(head) == HEADER.size else self._size
+
+    def write(self, record: str) -> None:
+        """Append and commit one record, given with its end mark.
+
+        Raises:
+            Full: it does not fit.
+        """
+        data = record.encode("utf-8", "backslashreplace")
+        start = self._end
+        end = start + len(data)
+        # Room for the end record is always left.
+        if end > self._size - 4096 and not record.startswith("x"):
+            raise Full
+        self._map[start:end] = data
+        self._end = end
+        HEADER.pack_into(self._map, 0, end)
+
+
+def read_region(descriptor: int, size: int) -> str:
+    """Return all committed records; whatever the bytes are, this does not raise."""
+    head = os.pread(descriptor, HEADER.size, 0)
+    if len(head) < HEADER.size:
+        return ""
+    end = min(HEADER.unpack(head)[0], size)
+    data = bytearray()
+    while HEADER.size + len(data) < end:
+        chunk = os.pread(descriptor, end - HEADER.size - len(data), HEADER.size + len(data))
+        if not chunk:
+            break
+        data += chunk
+    return data.decode("utf-8", "replace")

@@ -1,0 +1,249 @@
+"""Values as text: `repr` where that is safe and small, and a bounded, address-free form elsewhere.
+
+Within its budgets the text of a builtin value equals its `repr`, but for the order of sets (numbers
+ascending, anything else by text). What is left out is marked ``<+N more>``, outside of any string
+literal: N characters of a string or bytes, or N items of a container. Objects of other classes
+show their fields, ``Point(x=1, y=2)``, without running any of the program's code.
+
+Uses the standard library only: this module runs inside the process of the traced program.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from cwm_tracer.capture import objects
+
+ATOMS = frozenset(
+    {int, bool, str, float, bytes, complex, type(None), type(...), type(NotImplemented), range}
+)
+"""Exact types whose instances are immutable and hold no other value."""
+
+# Classes are looked up by id where they may be the program's: a metaclass can define `__hash__`.
+_ATOM_IDS = frozenset(map(id, ATOMS))
+_PLAIN_IDS = frozenset(map(id, (int, bool, float, type(None))))
+_TEXT_IDS = frozenset({id(str)})
+_INTEGER_IDS = frozenset({id(int)})
+_CONTAINER_IDS = frozenset(map(id, (list, tuple, dict, set, frozenset)))
+_BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), dict: ("{", "}")}
+_SEPARATORS = str.maketrans({"\x1e": "\\x1e", "\x1f": "\\x1f"})
+_ELISION = re.compile(
+    r"""b?'(?:[^'\\]|\\.)*'|b?"(?:[^"\\]|\\.)*"|<\+(?P<count>\d+)\ more>""", re.VERBOSE
+)
+
+
+def elided(text: str) -> int:
+    """Count what a rendered text leaves out: items and characters, by its ``<+N more>`` marks."""
+    return sum(int(mark["count"]) for mark in _ELISION.finditer(text) if mark["count"])
+
+
+class Renderer:
+    """Renders values one at a time, each under budgets of characters, nodes and depth."""
+
+    def __init__(
+        self,
+        *,
+        value_bytes: int = 8192,
+        value_nodes: int = 2048,
+        value_depth: int = 24,
+        call_repr: bool = False,
+        module: str = "program",
+    ) -> None:
+        self.value_nodes = value_nodes
+        self.plain = False
+        """Whether the last text depends only on what `marshal` sees (exact builtin types)."""
+        self.module = module
+        self.call_repr = call_repr
+        self.half_built: dict[int, int] = {}
+        """Ids of objects whose ``__init__`` runs, with a count; their `repr` is never called."""
+        self._value_bytes = value_bytes
+        self._value_depth = value_depth
+        self._left = value_bytes
+        self._nodes = value_nodes
+        self._open: set[int] = set()
+        self._numbers = objects.Numbers()
+
+    def text(self, value: Any) -> str:
+        """Render a value; never raises, but for the end of memory or of the stack."""
+        self._left = self._value_bytes
+        self._nodes = self.value_nodes
+        self.plain = True
+        self._open.clear()
+        text = self.render(value, 0)
+        return text if text != ".." else "<..>"
+
+    def render(self, value: Any, depth: int) -> str:
+        """Render a value that lies `depth` containers deep, within what the budgets have left."""
+        kind = type(value)
+        try:
+            self._nodes -= 1
+            if id(kind) in _ATOM_IDS:
+                return self._atom(value, kind)
+            if id(kind) in _CONTAINER_IDS:
+                return self._container(value, kind, depth)
+            self.plain = False
+            return objects.render(self, value, kind, depth).translate(_SEPARATORS)
+        except (MemoryError, RecursionError):
+            raise
+        except Exception as error:
+            self.plain = False
+            text = f"<{objects.name_of(kind)} object (repr raised {objects.name_of(type(error))})>"
+            return text.translate(_SEPARATORS)
+
+    def atom(self, value: Any, kind: type) -> str:
+        """Render a value of one of the `ATOMS` by itself."""
+        self._left = self._value_bytes
+        return self._atom(value, kind)
+
+    def _atom(self, value: Any, kind: type) -> str:
+        if kind is str or kind is bytes:
+            if kind is bytes:
+                self.plain = False
+            return self.cut(value)
+        if kind is int and value.bit_length() > 128:
+            text = self._big_integer(value)
+        else:
+            text = repr(value)
+        self._left -= len(text) + 2
+        return text
+
+    def cut(self, value: str | bytes) -> str:
+        """Render a string or bytes, of which at most the remaining budget is shown."""
+        room = max(self._left, 16)
+        if len(value) <= room:
+            text = repr(value)
+        else:
+            # Comparing whole large strings is not worth it, unless by identity.
+            self.plain = False
+            text = f"{value[:room]!r}<+{len(value) - room} more>"
+        self._left -= len(text) + 2
+        return text
+
+    def _big_integer(self, value: int) -> str:
+        """Render within the budget; the interpreter's own limit on digits depends on a setting."""
+        bits = value.bit_length()
+        if bits * 0.30103 <= min(self._left, 4000):
+            try:
+                return repr(value)
+            except ValueError:
+                pass
+        return f"<int of {bits} bits>"
+
+    def _container(self, value: Any, kind: type, depth: int) -> str:
+        if kind is list or kind is tuple:
+            text = self._flat(value, len(value))
+            if text is not None:
+                return text
+        if id(value) in self._open:
+            self.plain = False
+            return self._wrapped("...", kind, 2)
+        self._open.add(id(value))
+        try:
+            return self.content(value, kind, depth)
+        finally:
+            self._open.discard(id(value))
+
+    def content(self, value: Any, kind: Any, depth: int) -> str:
+        """Render what a container holds as the builtin `kind`, which it is or extends."""
+        count = kind.__len__(value)
+        if not count:
+            self._left -= 4
+            return repr(kind())
+        if depth >= self._value_depth:
+            self.plain = False
+            return self._wrapped(f"<+{count} more>", kind, count)
+        self._left -= 2
+        if kind is dict:
+            inside = self.entries(dict.items(value), count, depth + 1)
+        elif kind is list or kind is tuple:
+            inside = self.items(kind.__iter__(value), count, depth + 1)
+        else:
+            inside = self._members(list(kind.__iter__(value)), count, depth + 1)
+        return self._wrapped(inside, kind, count)
+
+    def _wrapped(self, inside: str, kind: type, count: int) -> str:
+        if kind is frozenset:
+            return f"frozenset({{{inside}}})"
+        opening, closing = _BRACKETS[kind]
+        comma = "," if kind is tuple and count == 1 else ""
+        return f"{opening}{inside}{comma}{closing}"
+
+    def _flat(self, value: Any, count: int) -> str | None:
+        """Render a small sequence of plain atoms with `repr` itself, which is the fastest."""
+        if count > self._nodes or count > self._left:
+            return None
+        kinds = set(map(id, map(type, value)))
+        if not kinds <= _PLAIN_IDS and not (
+            kinds == _TEXT_IDS and sum(map(len, value)) <= self._left
+        ):
+            return None
+        try:
+            text = repr(value)
+        except ValueError:
+            return None
+        if len(text) > self._left:
+            return None
+        self._left -= len(text) + 2
+        self._nodes -= count
+        return text
+
+    def items(self, values: Iterable[Any], count: int, depth: int) -> str:
+        """Render items separated by commas, until a budget ends."""
+        return ", ".join(self._each(values, count, depth, self.render))
+
+    def entries(self, pairs: Iterable[tuple[Any, Any]], count: int, depth: int) -> str:
+        """Render ``key: value`` pairs separated by commas, until a budget ends."""
+        return ", ".join(self._each(pairs, count, depth, self._entry))
+
+    def fields(self, pairs: Iterable[tuple[str, Any]], count: int, depth: int) -> str:
+        """Render ``name=value`` pairs separated by commas, until a budget ends."""
+        return ", ".join(self._each(pairs, count, depth, self._field))
+
+    def _entry(self, pair: tuple[Any, Any], depth: int) -> str:
+        return f"{self.render(pair[0], depth)}: {self.render(pair[1], depth)}"
+
+    def _field(self, pair: tuple[str, Any], depth: int) -> str:
+        self._left -= len(pair[0]) + 1
+        return f"{pair[0]}={self.render(pair[1], depth)}"
+
+    def _each(
+        self, values: Iterable[Any], count: int, depth: int, one: Callable[[Any, int], str]
+    ) -> Iterator[str]:
+        for index, value in enumerate(values):
+            if self._nodes <= 0 or self._left <= 0:
+                if depth > 1:
+                    self.plain = False
+                yield f"<+{count - index} more>"
+                return
+            yield one(value, depth)
+
+    def _members(self, value: list[Any], count: int, depth: int) -> str:
+        """Render the members of a set in an order that does not depend on hashes."""
+        if set(map(id, map(type, value))) == _INTEGER_IDS:
+            return self.items(sorted(value), count, depth)
+        texts = list(self._each(value, count, depth, self.render))
+        marks = [texts.pop()] if texts[-1].startswith("<+") else []
+        return ", ".join(sorted(texts) + marks)
+
+    def numbered(self, value: Any, kind: type) -> str:
+        """Render an object without visible fields: its class, and a number that is its own."""
+        number = self._numbers.of(value, kind)
+        suffix = f" #{number}" if number else ""
+        return f"<{objects.name_of(kind)} object{suffix}>"
+
+    def enter(self, value: Any) -> bool:
+        """Mark an object as being rendered; false if it already is (a cycle)."""
+        if id(value) in self._open:
+            return False
+        self._open.add(id(value))
+        return True
+
+    def leave(self, value: Any) -> None:
+        """Undo `enter`."""
+        self._open.discard(id(value))
+
+    def too_deep(self, depth: int) -> bool:
+        """Whether nothing deeper may be shown."""
+        return depth >= self._value_depth or self._nodes <= 0 or self._left <= 0

@@ -1,0 +1,183 @@
+"""The fork server: a light process that runs each job in a fork of its own, under limits.
+
+Started as ``python -c "...; main()" ROOT EVENTS OUTPUT ERRORS SIZE`` by `process.py`. Jobs come as
+length-prefixed JSON on stdin; one JSON line per job goes to stdout, saying how its process ended.
+
+Uses the standard library only.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from typing import Any, BinaryIO, NoReturn
+
+from cwm_tracer.capture import reaper
+from cwm_tracer.capture.job import Job
+from cwm_tracer.capture.stream import FIELD, RECORD, Region
+
+PRELOADED = (
+    "abc bisect collections contextlib copy dataclasses datetime decimal enum fractions functools "
+    "heapq itertools json math operator random re string textwrap time typing"
+).split()
+"""Modules that programs often import: loaded once, here. `threading` is not: it slows each fork."""
+
+_GRACE_S = 5.0
+_Outputs = tuple[int, int]
+
+
+def main() -> None:
+    """Serve jobs until stdin ends; with ``once`` as last argument, run one without forking."""
+    events, output, errors, size = (int(text) for text in sys.argv[2:6])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    region = Region(events, size)
+    os.set_inheritable(events, False)
+    requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    if sys.argv[6:] == ["once"]:
+        request = read_request(requests)
+        if request is not None:
+            region.reset()
+            _run(request, region, (output, errors), os.getcwd())
+        return
+    _serve(requests, replies, region, (output, errors))
+
+
+def _serve(requests: BinaryIO, replies: BinaryIO, region: Region, outputs: _Outputs) -> None:
+    reaper.become_subreaper()
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    home = _private_directory(os.environ.get("TMPDIR", "/tmp"))
+    try:
+        while (request := read_request(requests)) is not None:
+            region.reset()
+            for output in outputs:
+                os.ftruncate(output, 0)
+            reply = _supervise(request, region, outputs, _fresh(home))
+            replies.write(json.dumps(reply).encode() + b"\n")
+            replies.flush()
+    finally:
+        _remove(home)
+
+
+def read_request(stream: BinaryIO) -> dict[str, Any] | None:
+    """Read one length-prefixed JSON object; None at the end of the stream."""
+    head = stream.read(4)
+    if len(head) < 4:
+        return None
+    return json.loads(stream.read(int.from_bytes(head, "little")))
+
+
+def _fresh(home: str) -> str:
+    """Return an empty working directory for the next program."""
+    path = os.path.join(home, "work")  # noqa: PTH118
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        _remove(path)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        path = _private_directory(home)
+    return path
+
+
+def _private_directory(parent: str) -> str:
+    """Make a new directory; `tempfile` would load modules that slow down every fork."""
+    path = os.path.join(parent, f"cwm-trace-{os.getpid()}-{os.urandom(8).hex()}")  # noqa: PTH118
+    os.mkdir(path, 0o700)
+    return path
+
+
+def _remove(path: str) -> None:
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _supervise(request: dict[str, Any], region: Region, outputs: _Outputs, work: str) -> dict[str, Any]:
+    """Fork a process for a job, wait for its end or its time, and clear what it left."""
+    started = time.perf_counter()
+    parent = os.getpid()
+    process = os.fork()
+    if process == 0:
+        reaper.die_with(parent)
+        _run(request, region, outputs, work)
+    timeout_s = request["limits"]["timeout_s"]
+    timed_out = not _ended(process, timeout_s)
+    if timed_out:
+        reaper.kill_session(process)
+    _, status = os.waitpid(process, 0)
+    strays = reaper.clear(_GRACE_S)
+    return {
+        "code": os.waitstatus_to_exitcode(status),
+        "timed_out": timed_out,
+        "strays": strays,
+        "duration_s": time.perf_counter() - started,
+    }
+
+
+def _ended(process: int, timeout_s: float) -> bool:
+    """Wait for the end of a child, without reaping it; false if it takes longer."""
+    if hasattr(os, "pidfd_open"):
+        descriptor = os.pidfd_open(process)
+        try:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            return bool(poll.poll(timeout_s * 1000))
+        finally:
+            os.close(descriptor)
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def _run(request: dict[str, Any], region: Region, outputs: _Outputs, work: str) -> NoReturn:
+    """Become the process of a job."""
+    try:
+        _isolate(request["limits"], outputs, work)
+        Job(request, region).run()
+    except BaseException as error:
+        end = {"outcome": "crashed", "reason": f"the tracer failed: {error!r}"[:500]}
+        region.write(f"x{FIELD}{json.dumps(end)}{RECORD}")
+    os._exit(70)
+
+
+def _isolate(limits: dict[str, Any], outputs: _Outputs, work: str) -> None:
+    """Take away everything that the program has no need of."""
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+    os.chdir(work)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(outputs[0], 1)
+    os.dup2(outputs[1], 2)
+    os.closerange(3, 256)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    cpu = int(limits["timeout_s"]) + 1
+    _limit(resource.RLIMIT_CPU, cpu)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, 128)
+    _limit(resource.RLIMIT_FSIZE, limits["output_bytes"])
+    _limit(resource.RLIMIT_AS, reaper.address_space() + limits["memory_bytes"])
+    if os.getuid() and hasattr(resource, "RLIMIT_NPROC"):
+        _limit(resource.RLIMIT_NPROC, reaper.processes_of_user() + limits["processes"])
+
+
+def _limit(which: int, value: int) -> None:
+    _, hard = resource.getrlimit(which)
+    most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(which, (most, most))
