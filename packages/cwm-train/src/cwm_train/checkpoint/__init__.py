@@ -1,0 +1,1 @@
+"""Model directories in Hugging Face's format, and checkpoints of training runs."""

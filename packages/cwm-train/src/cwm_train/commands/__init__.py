@@ -1,0 +1,1 @@
+"""The subcommands of `cwm` that this package adds."""

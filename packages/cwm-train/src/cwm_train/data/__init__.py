@@ -1,0 +1,1 @@
+"""Training data: sources of documents, mixers, packing and batches."""

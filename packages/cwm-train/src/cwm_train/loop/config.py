@@ -1,0 +1,100 @@
+"""What `cwm train` can be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from cwm_core.components import ComponentConfig
+from cwm_core.config import CommandConfig, Slot
+from pydantic import Field, model_validator
+
+from cwm_train.data.config import LossOn
+
+
+class TrainConfig(CommandConfig):
+    """One training run; a run directory continues where it stopped."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {"out", "max_steps", "max_tokens", "max_minutes", "log_every", "eval_every"}
+        | {"checkpoint_every_minutes", "checkpoint_every_steps", "keep_checkpoints", "threads"}
+    )
+
+    out: Path
+    """Run directory."""
+    tokenizer: Path
+    """Directory of the tokenizer (`cwm tokenizer train`), or its tokenizer.json."""
+    model: Annotated[ComponentConfig, Slot("models", default="cwm_tiny")]
+    """Shape of the model; its vocabulary is the tokenizer's."""
+    init_from: Path | None = None
+    """Model directory whose weights to start from; fresh weights otherwise."""
+    attention: Annotated[ComponentConfig, Slot("attentions", default="chunked")]
+    """How attention is computed."""
+    sources: Annotated[dict[str, ComponentConfig], Slot("sources")] = Field(min_length=1)
+    """Named sources of documents."""
+    validation: Annotated[dict[str, ComponentConfig], Slot("sources")] = {}
+    """Sources to measure on; by default the sources that have splits, at ``validation``."""
+    mixer: Annotated[ComponentConfig, Slot("mixers", default="weighted")]
+    """The order in which sources are read."""
+    optimizer: Annotated[ComponentConfig, Slot("optimizers", default="muon")]
+    """What turns gradients into updates."""
+    schedule: Annotated[ComponentConfig, Slot("schedules", default="wsd")]
+    """Learning rate over the budget."""
+    loss_on: LossOn = "predicted"
+    """Which tokens of a trace carry loss."""
+    sequence_length: int = Field(1024, gt=1)
+    """Tokens in a packed row."""
+    too_long: Literal["drop", "cut"] = "drop"
+    """What happens to longer documents; either is counted and logged."""
+    batch_tokens: int = Field(4096, gt=0)
+    """Tokens per optimizer step, all processes together."""
+    accumulate: int = Field(1, gt=0)
+    """Parts in which a step's batch is computed, to save memory; the result is the same."""
+    max_steps: int | None = Field(None, gt=0)
+    """Budget in optimizer steps."""
+    max_tokens: int | None = Field(None, gt=0)
+    """Budget in tokens of documents."""
+    max_minutes: float | None = Field(None, gt=0)
+    """Budget in minutes of training, over all starts of this run."""
+    grad_clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    max_bad_steps: int = Field(10, ge=0)
+    """Stop after so many steps in a row whose loss or gradient is not finite; fewer are skipped."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 where the hardware multiplies it fast, fp32 elsewhere."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Decay of the average of the weights that is evaluated and saved; none by default."""
+    compile: bool = False
+    """Compile the model with torch.compile."""
+    threads: int | None = Field(None, gt=0)
+    """CPU threads; torch's choice by default."""
+    seed: int = Field(0, ge=0)
+    """Decides initial weights and data order."""
+    log_every: int = Field(10, gt=0)
+    """Steps between lines of metrics.jsonl."""
+    eval_every: int = Field(500, gt=0)
+    """Steps between measurements on validation documents (and at the end)."""
+    eval_documents: int = Field(200, gt=0)
+    """Validation documents per source."""
+    checkpoint_every_minutes: float = Field(5.0, gt=0)
+    """Minutes between checkpoints (and at the end)."""
+    checkpoint_every_steps: int | None = Field(None, gt=0)
+    """Steps between checkpoints, in addition."""
+    keep_checkpoints: int = Field(2, gt=0)
+    """How many checkpoints to keep."""
+    cache: Path | None = None
+    """Where token ids are kept; ``tokens`` in the run directory by default."""
+    loggers: Annotated[list[ComponentConfig], Slot("loggers", default=())]
+    """Where metrics go besides metrics.jsonl."""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> TrainConfig:
+        if self.max_steps is None and self.max_tokens is None and self.max_minutes is None:
+            raise ValueError("no budget: give max_steps, max_tokens or max_minutes")
+        rows = self.batch_tokens // self.sequence_length
+        if rows < self.accumulate:
+            raise ValueError(
+                f"batch_tokens ({self.batch_tokens}) holds {rows} rows of {self.sequence_length} "
+                f"tokens: too few for accumulate={self.accumulate}"
+            )
+        return self

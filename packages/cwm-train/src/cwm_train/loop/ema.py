@@ -1,0 +1,48 @@
+"""Exponential moving average of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """``average = decay * average + (1 - decay) * weights`` after every step.
+
+    Early on the decay is smaller, (1 + steps) / (10 + steps), so that initial weights fade.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self._parameters = list(model.parameters())
+        self._decay = decay
+        self.averages: list[Tensor] = [p.detach().clone() for p in self._parameters]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take the current weights in."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.averages, self._parameters, 1 - decay)
+
+    @torch.no_grad()
+    def load(self, averages: list[Tensor]) -> None:
+        """Restore the averages of a checkpoint."""
+        torch._foreach_copy_(self.averages, averages)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Swap the averages into the model while the block runs."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for parameter, average in zip(self._parameters, self.averages):
+            weights = parameter.detach().clone()
+            parameter.copy_(average)
+            average.copy_(weights)

@@ -1,0 +1,44 @@
+"""One training run from configuration to final model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import PartialState
+from cwm_core.rundir import RunDir
+from cwm_core.text.tokenizer import Tokenizer
+
+from cwm_train.loop.config import TrainConfig
+from cwm_train.loop.evaluate import validation_batches
+from cwm_train.loop.precision import mixed_precision
+from cwm_train.loop.setup import build_model, build_sources, build_stream, validation_configs
+from cwm_train.loop.trainer import Trainer
+
+EVAL_TOKENS = 16384
+"""Tokens per validation batch."""
+
+
+def train_in(run: RunDir, config: TrainConfig) -> Path:
+    """Train in an open run directory; return the directory of the final model."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    tokenizer = Tokenizer.load(config.tokenizer)
+    cache = config.cache or config.out / "tokens"
+    stream = build_stream(config, tokenizer, cache)
+    sources = build_sources(validation_configs(config), tokenizer, "predicted", cache)
+    rows = max(1, EVAL_TOKENS // config.sequence_length)
+    validation = validation_batches(
+        sources, config.eval_documents, config.sequence_length, rows
+    )
+    device = PartialState().device
+    accelerator = Accelerator(mixed_precision=mixed_precision(config.precision, device))
+    model = build_model(config, tokenizer)
+    run.log(
+        f"{config.model.name or type(config.model).__name__}: "
+        f"{model.config.parameter_count():,} parameters on {device}, "
+        f"{'bf16' if accelerator.mixed_precision == 'bf16' else 'fp32'}"
+    )
+    trainer = Trainer(config, run, accelerator, model, tokenizer, stream, validation)
+    return trainer.fit()

@@ -1,0 +1,89 @@
+"""From a configuration to the objects of a training run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from cwm_core.components import ComponentConfig
+from cwm_core.errors import ConfigError
+from cwm_core.text.tokenizer import Tokenizer
+
+from cwm_train.checkpoint.hf import check_weights, read_weights, with_tokenizer
+from cwm_train.data.document import DocumentSource
+from cwm_train.data.stream import PackedStream
+from cwm_train.loop.config import TrainConfig
+from cwm_train.model.config import CwmModelConfig
+from cwm_train.model.transformer import CwmForCausalLM
+
+log = logging.getLogger(__name__)
+
+
+def build_model(config: TrainConfig, tokenizer: Tokenizer) -> CwmForCausalLM:
+    """Build the model for a tokenizer, with fresh weights or those of `init_from`."""
+    if not isinstance(config.model, CwmModelConfig):
+        raise ConfigError(
+            f"model={config.model.name} is no CWM decoder", "`cwm plugins` lists the models"
+        )
+    shape = with_tokenizer(config.model, tokenizer)
+    if config.sequence_length > shape.max_position_embeddings:
+        raise ConfigError(
+            f"sequence_length ({config.sequence_length}) exceeds the model's "
+            f"max_position_embeddings ({shape.max_position_embeddings})",
+            "lower sequence_length or raise model.max_position_embeddings",
+        )
+    torch.manual_seed(config.seed)
+    model = shape.build(attention=config.attention.build())
+    if config.init_from is not None:
+        weights = read_weights(config.init_from)
+        if shape.tie_word_embeddings:
+            weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])
+        check_weights(model, weights, config.init_from)
+        model.load_state_dict(weights)
+    return model
+
+
+def build_sources(
+    configs: Mapping[str, ComponentConfig], tokenizer: Tokenizer, loss_on: str, cache: Path
+) -> dict[str, DocumentSource]:
+    """Build sources; those that can keep token ids do so in `cache` unless told otherwise."""
+    return {
+        name: _with(source, cache=cache, only_unset=True).build(tokenizer, loss_on)
+        for name, source in configs.items()
+    }
+
+
+def validation_configs(config: TrainConfig) -> dict[str, ComponentConfig]:
+    """Return the validation sources: the given ones, or the split ``validation`` of all others."""
+    if config.validation:
+        return dict(config.validation)
+    return {
+        name: _with(source, split="validation")
+        for name, source in config.sources.items()
+        if "split" in type(source).model_fields
+    }
+
+
+def _with(source: ComponentConfig, only_unset: bool = False, **changes: Any) -> ComponentConfig:
+    known = {
+        key: value
+        for key, value in changes.items()
+        if key in type(source).model_fields
+        and not (only_unset and getattr(source, key) is not None)
+    }
+    return source.model_copy(update=known)
+
+
+def build_stream(config: TrainConfig, tokenizer: Tokenizer, cache: Path) -> PackedStream:
+    """Build the endless stream of packed rows."""
+    sources = build_sources(config.sources, tokenizer, config.loss_on, cache)
+    for name, source in sources.items():
+        log.info("source %s: %d documents, %d tokens", name, len(source), source.lengths.sum())
+    lengths = {name: source.lengths for name, source in sources.items()}
+    mixer = config.mixer.build(lengths, config.seed)
+    return PackedStream(
+        sources, mixer, config.sequence_length, config.seed, config.too_long
+    )
