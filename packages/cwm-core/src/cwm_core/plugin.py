@@ -34,3 +34,12 @@ def cwm_engines() -> list[Component]:
             "scripted", "cwm_core.engine.config:ScriptedConfig", "Replays given completions."
         ),
     ]
+
+
+@hookimpl
+def cwm_executors() -> list[Component]:
+    """Return the executors."""
+    return [
+        Component("local", "cwm_core.executor.config:LocalConfig", "Processes of this machine."),
+        Component("ray", "cwm_core.executor.config:RayConfig", "Workers of a Ray cluster."),
+    ]

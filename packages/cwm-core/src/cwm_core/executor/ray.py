@@ -1,0 +1,87 @@
+"""Executor on a Ray cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any, cast
+
+from cwm_core.errors import RunError
+from cwm_core.executor.body import Reply, WorkerBody
+from cwm_core.executor.config import RayConfig
+from cwm_core.executor.pool import PoolExecutor, Worker, WorkerDiedError
+
+
+class RayExecutor(PoolExecutor):
+    """One Ray actor per worker; an actor that dies, with its machine or alone, is replaced."""
+
+    def __init__(self, config: RayConfig) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise RunError("the executor 'ray' needs Ray", "pip install 'cwm-core[ray]'") from error
+        self._ray = ray
+        self._owns_cluster = not ray.is_initialized()
+        if self._owns_cluster:
+            self._connect(config.address)
+        self._actor = ray.remote(num_cpus=config.cpus_per_worker, max_restarts=0)(WorkerBody)
+        cores = ray.cluster_resources().get("CPU", 1.0)
+        size = config.workers or max(1, int(cores / config.cpus_per_worker))
+        super().__init__(size, config.timeout_s, config.retries)
+
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__(*exception)
+        if self._owns_cluster:
+            self._ray.shutdown()
+
+    def spawn(self) -> Worker:
+        """Begin to start an actor."""
+        return _Actor(self._ray, self._actor.remote())
+
+    def wait(self, workers: Sequence[Worker], timeout_s: float | None) -> list[Worker]:
+        """Wait for the actors' answers."""
+        by_answer = {cast(_Actor, worker).answer: worker for worker in workers}
+        done, _ = self._ray.wait(list(by_answer), num_returns=1, timeout=timeout_s)
+        return [by_answer[answer] for answer in done]
+
+    def dumps(self, value: Any) -> bytes:
+        """Pickle by value what the workers cannot import, such as functions of a script."""
+        return self._ray.cloudpickle.dumps(value)
+
+    def _connect(self, address: str) -> None:
+        # Of a cluster that we start ourselves, all workers share this very environment.
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        options: dict[str, Any] = {"address": address}
+        if not address:
+            options = {"include_dashboard": False, "log_to_driver": False}
+        try:
+            self._ray.init(logging_level=logging.ERROR, **options)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise RunError(
+                f"cannot connect to the Ray cluster {address!r}: {error}",
+                "start it with `ray start --head`, or leave executor.address empty",
+            ) from error
+
+
+class _Actor(Worker):
+    def __init__(self, ray: Any, handle: Any) -> None:
+        super().__init__()
+        self._ray, self._handle = ray, handle
+        self.answer = handle.ready.remote()
+
+    def send(self, request: str, content: bytes) -> None:
+        self.answer = getattr(self._handle, request).remote(content)
+
+    def receive(self) -> Reply:
+        try:
+            return self._ray.get(self.answer)
+        except self._ray.exceptions.RayError as error:
+            reason = str(error).strip().splitlines()
+            raise WorkerDiedError(f"the Ray worker died: {' '.join(reason)[:500]}") from error
+
+    def kill(self) -> None:
+        with contextlib.suppress(Exception):
+            self._ray.kill(self._handle)
