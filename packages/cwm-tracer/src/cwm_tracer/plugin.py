@@ -16,3 +16,38 @@ def cwm_environments() -> list[Component]:
             "Continue recorded executions, or tell their next frame.",
         )
     ]
+
+
+@hookimpl
+def cwm_tracers() -> list[Component]:
+    """What records executions."""
+    return [
+        Component(
+            "settrace",
+            "cwm_tracer.capture.config:SettraceConfig",
+            "Python's sys.settrace, in a process per program.",
+        )
+    ]
+
+
+@hookimpl
+def cwm_programs() -> list[Component]:
+    """Where programs to trace come from."""
+    return [
+        Component(
+            "generated",
+            "cwm_tracer.programs.config:GeneratedPrograms",
+            "Programs made by the grammar-based generator.",
+        ),
+        Component(
+            "file",
+            "cwm_tracer.programs.config:ProgramFile",
+            "Benchmark files, JSON lines, Python files.",
+        ),
+    ]
+
+
+@hookimpl
+def cwm_commands() -> list[Command]:
+    """Return the commands of the tracer."""
+    return [Command("trace", "cwm_tracer.cli:trace", "Record executions: one, or shards of many.")]
