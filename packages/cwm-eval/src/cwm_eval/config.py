@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+from pydantic import Field
+
 from cwm_core.components import ComponentConfig
 from cwm_core.config import CommandConfig, Slot
-from pydantic import Field
 
 
 class EvalConfig(CommandConfig):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cwm_core.components import ComponentConfig
 from cwm_core.engine.base import Completion, SamplingParams, Scores
+from cwm_core.engine.scripted import ScriptedEngine
 
 if TYPE_CHECKING:
     from cwm_core.text.tokenizer import Tokenizer
+
+_CHANCE_NATS = 13.8
+"""Negative log-likelihood of a token guessed among a million."""
 
 
 class Gold(ComponentConfig):
@@ -25,24 +29,10 @@ class Gold(ComponentConfig):
 
     def build(self) -> GoldEngine:
         """Read the traces; raises `DataError` when there are none."""
-        from cwm_core.errors import CodecError
-        from cwm_core.plugins import registry
         from cwm_core.text.tokenizer import Tokenizer
-        from cwm_core.trace.codec import render_ids
-        from cwm_core.trace.frames import Trace
 
         tokenizer = Tokenizer.load(self.tokenizer)
-        fields = {"data": self.data, "split": self.split}
-        environment = registry().make("environments", "trace_prediction", **fields).build(tokenizer)
-        answers = {}
-        for task in environment.tasks(self.split):
-            try:
-                encoded = render_ids(Trace(task.data["context"], task.data["frames"]), tokenizer)
-            except CodecError:
-                continue
-            prompt = tuple(encoded.ids[: encoded.prompt_length])
-            answers[prompt] = tuple(encoded.ids[encoded.prompt_length :])
-        return GoldEngine(answers, tokenizer)
+        return GoldEngine(_answers(self, tokenizer), tokenizer)
 
 
 class Empty(ComponentConfig):
@@ -58,29 +48,14 @@ class Empty(ComponentConfig):
         return EmptyEngine(Tokenizer.load(self.tokenizer) if self.tokenizer else None)
 
 
-class GoldEngine:
-    """Continues known prompts with their answers; unknown prompts with nothing."""
+class GoldEngine(ScriptedEngine):
+    """Continues known prompts with their answers and is certain of every token."""
 
     def __init__(
-        self, answers: dict[tuple[int, ...], tuple[int, ...]], tokenizer: Tokenizer
+        self, answers: Mapping[tuple[int, ...], Sequence[int]], tokenizer: Tokenizer
     ) -> None:
-        self.answers = answers
+        super().__init__(by_prompt=answers)
         self.tokenizer = tokenizer
-
-    async def generate(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
-        """Return the known answer, up to its first stop token or `max_tokens`."""
-        answer = self.answers.get(tuple(prompt_ids), ())
-        ends = [i + 1 for i, token in enumerate(answer) if token in params.stop_token_ids]
-        end = min([*ends[:1], params.max_tokens, len(answer)])
-        finish = "stop" if end in ends[:1] or not answer else "length"
-        return Completion(answer[:end], (0.0,) * end, finish)
-
-    async def score(self, token_ids: Sequence[int]) -> Scores:
-        """Be certain of every token."""
-        return Scores((0.0,) * len(token_ids), (-1, *token_ids[1:]))
-
-    async def close(self) -> None:
-        """Hold nothing."""
 
 
 class EmptyEngine:
@@ -94,8 +69,27 @@ class EmptyEngine:
         return Completion((), (), "stop")
 
     async def score(self, token_ids: Sequence[int]) -> Scores:
-        """Predict no token; the log-probability of each is that of chance among a million."""
-        return Scores((0.0,) + (-13.8,) * (len(token_ids) - 1), (-1,) * len(token_ids))
+        """Predict no token and find each as likely as chance."""
+        return Scores((0.0,) + (-_CHANCE_NATS,) * (len(token_ids) - 1), (-1,) * len(token_ids))
 
     async def close(self) -> None:
         """Hold nothing."""
+
+
+def _answers(config: Gold, tokenizer: Tokenizer) -> dict[tuple[int, ...], Sequence[int]]:
+    from cwm_core.errors import CodecError
+    from cwm_core.plugins import registry
+    from cwm_core.trace.codec import render_ids
+    from cwm_core.trace.frames import Trace
+
+    fields = {"data": config.data, "split": config.split}
+    environment = registry().make("environments", "trace_prediction", **fields).build(tokenizer)
+    answers: dict[tuple[int, ...], Sequence[int]] = {}
+    for task in environment.tasks(config.split):
+        try:
+            encoded = render_ids(Trace(task.data["context"], task.data["frames"]), tokenizer)
+        except CodecError:
+            continue  # the benchmark skips such a trace
+        prompt = tuple(encoded.ids[: encoded.prompt_length])
+        answers[prompt] = encoded.ids[encoded.prompt_length :]
+    return answers

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 from cwm_core.engine.base import Engine
 from cwm_core.env.environment import Task
-from cwm_core.errors import DataError, RunError
+from cwm_core.errors import ConfigError, DataError, RunError
 from cwm_core.progress import Progress
-
 from cwm_eval.benchmarks.base import Benchmark, SkipTaskError
 from cwm_eval.samples import Sample, SampleFile
 
@@ -25,8 +24,9 @@ class Runner:
 
     Any exception of `Benchmark.evaluate` is an infrastructure failure: the task is tried `retries`
     times more after a growing pause, then saved with its error and left to the next start. Errors
-    of the data itself (`DataError`) end the run at once. After `failures` failed tasks in a row
-    the engine counts as down and `run` raises `RunError`; everything finished is kept.
+    of the data and configuration (`DataError`, `ConfigError`) end the run at once. After `failures`
+    failed tasks in a row the engine counts as down and `run` raises `RunError`; everything finished
+    is kept.
     """
 
     benchmark: Benchmark
@@ -74,7 +74,7 @@ class Runner:
                 return Sample(task.id, task.metadata, result=result, attempts=attempt)
             except SkipTaskError as skip:
                 return Sample(task.id, task.metadata, skipped=str(skip), attempts=attempt)
-            except DataError:
+            except (ConfigError, DataError):
                 raise
             except Exception as failure:
                 error = failure

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 RESAMPLES = 2000
 _CELLS_PER_BATCH = 4_000_000
@@ -49,6 +48,8 @@ def wilson(successes: int, count: int, confidence: float = 0.95) -> tuple[float,
     """Return Wilson's score interval of a proportion (Wilson 1927); NaN when `count` is 0."""
     if count == 0:
         return math.nan, math.nan
+    from scipy import stats  # type: ignore[import-untyped]
+
     interval = stats.binomtest(successes, count).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -69,6 +70,8 @@ def cluster_bootstrap(
     sums_c, sizes_c = np.asarray(sums, dtype=float), np.asarray(sizes, dtype=float)
     if len(sums_c) < 2:
         return math.nan, math.nan
+    from scipy import stats  # takes a second to import; the runner needs none of it
+
     interval = stats.bootstrap(
         (sums_c, sizes_c),
         _ratio,
@@ -118,20 +121,26 @@ def mean(
     sizes: Sequence[int],
     clusters: Sequence[Hashable],
     *,
+    share: bool = False,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
     """Estimate ``sum(sums) / sum(sizes)``; rows with the same cluster are resampled together.
 
     For quantities counted in bulk, such as right tokens (`sums`) of all tokens (`sizes`) per trace.
+    A `share` of exactly 0 or 1 gets the interval that `proportion` gives it.
     """
     count = int(sum(sizes))
     if count == 0:
         return Estimate(math.nan, 0, math.nan, math.nan, 0)
     per_sum, _ = _by_cluster(np.asarray(sums, dtype=float), clusters)
     per_size, _ = _by_cluster(np.asarray(sizes, dtype=float), clusters)
-    low, high = cluster_bootstrap(per_sum, per_size, confidence=confidence, seed=seed)
-    return Estimate(float(sum(sums)) / count, count, low, high, len(per_sum))
+    ratio = float(sum(sums)) / count
+    if share and ratio in (0.0, 1.0):
+        low, high = wilson(round(ratio) * len(per_sum), len(per_sum), confidence)
+    else:
+        low, high = cluster_bootstrap(per_sum, per_size, confidence=confidence, seed=seed)
+    return Estimate(ratio, count, low, high, len(per_sum))
 
 
 def _by_cluster(

@@ -1,4 +1,4 @@
-"""The environment `trace_prediction`: continue the execution of a program, or tell its next frame."""
+"""The environment `trace_prediction`: continue a program's execution, or tell its next frame."""
 
 from __future__ import annotations
 
@@ -91,9 +91,7 @@ class TracePredictionEnvironment:
         from cwm_core.data.shards import read_shards
 
         rows = list(read_shards(self.directory, list(_KEYS)))
-        found = {
-            r["trace_id"] for r in rows if r["split"] == split and r["outcome"] in _COMPLETE
-        }
+        found = {r["trace_id"] for r in rows if r["split"] == split and r["outcome"] in _COMPLETE}
         if not found:
             raise _nothing_to_predict(self.directory, split, rows)
         limit = len(found) if self.config.limit is None else self.config.limit

@@ -8,7 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 
 from cwm_core.engine.base import Engine
 from cwm_core.env.environment import Task
-
 from cwm_eval.samples import Sample
 from cwm_eval.statistics import Estimate
 

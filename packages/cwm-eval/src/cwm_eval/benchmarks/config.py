@@ -9,7 +9,6 @@ from cwm_core.components import ComponentConfig
 
 if TYPE_CHECKING:
     from cwm_core.text.tokenizer import Tokenizer
-
     from cwm_eval.benchmarks.trace_prediction import TracePredictionBenchmark
 
 

@@ -79,7 +79,7 @@ class _Trace:
 
     @property
     def returned(self) -> bool:
-        return bool(self.result["truth"][-1][0] == "return")
+        return bool(self.metadata.get("outcome") == "returned")
 
     def free(self, key: str) -> Any:
         free = self.result["free"]
@@ -119,6 +119,8 @@ def _collect(samples: Iterable[Sample]) -> tuple[list[_Trace], Counter[str]]:
         counts["free_running"] += result["free"] is not None
         counts["hit_token_limit"] += bool(result["free"]) and result["free"]["finish"] == "length"
         counts["too_long_for_free_running"] += result["no_free_run"] == "too_long"
+        counts["scored_tokens"] += result["new_tokens"] if teacher else 0
+        counts["generated_tokens"] += len(result["free"]["ids"]) if result["free"] else 0
     return traces, counts
 
 
@@ -163,13 +165,14 @@ def _estimate_sums(traces: Sequence[_Trace]) -> dict[str, Estimate]:
     tokens = [trace.result["new_tokens"] for trace in scored]
     right = [sum(frame.right_tokens for frame in trace.frames) for trace in scored]
     nll = [trace.result["teacher"]["nll"] for trace in scored]
-    return {"token": mean(right, tokens, programs), "loss": mean(nll, tokens, programs)}
+    return {"token": mean(right, tokens, programs, share=True), "loss": mean(nll, tokens, programs)}
 
 
 def _estimate_prefix(traces: Sequence[_Trace]) -> dict[str, Estimate]:
     free = [trace for trace in traces if trace.result["free"] is not None]
     shares = [trace.free("prefix") / (len(trace.result["truth"]) - 1) for trace in free]
-    return {"prefix": mean(shares, [1] * len(free), [trace.program for trace in free])}
+    programs = [trace.program for trace in free]
+    return {"prefix": mean(shares, [1] * len(free), programs, share=True)}
 
 
 # Breakdowns

@@ -14,7 +14,6 @@ from cwm_core.text.special_tokens import STOP_TOKENS
 from cwm_core.text.tokenizer import Tokenizer
 from cwm_core.trace.codec import EncodedTrace, render_ids
 from cwm_core.trace.frames import Frame, Trace
-
 from cwm_eval.benchmarks import trace_metrics
 from cwm_eval.benchmarks.base import SkipTaskError, Summary
 from cwm_eval.benchmarks.config import TracePrediction

@@ -1,0 +1,101 @@
+"""One evaluation run, from configuration to report."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from cwm_core.atomic import atomic_write
+from cwm_core.errors import RunError
+from cwm_core.progress import progress
+from cwm_core.rundir import RunDir, open_run
+from cwm_eval.benchmarks.base import Benchmark
+from cwm_eval.config import EvalConfig
+from cwm_eval.report.page import write_report
+from cwm_eval.report.text import examples_text
+from cwm_eval.results import SAMPLES, EvalRun, load_run, write_results
+from cwm_eval.runner import Runner
+from cwm_eval.samples import SampleFile
+
+
+def evaluate(config: EvalConfig) -> EvalRun:
+    """Measure what `config` says, or continue doing so; return the finished run.
+
+    Writes samples.jsonl, results.json, report.md, report.html and examples.txt. Raises `RunError`
+    when tasks are left over after infrastructure failures: the same call tries them again.
+    """
+    with open_run(config.out, "eval", config) as run:
+        if run.is_done:
+            found = load_run(config.out)
+        else:
+            found = _finish(config, run, asyncio.run(_measure(config, run.path)))
+    _tell(found, run)
+    return found
+
+
+async def _measure(config: EvalConfig, path: Path) -> Benchmark:
+    engine = config.engine.build()
+    try:
+        tokenizer = getattr(engine, "tokenizer", None)
+        benchmark: Benchmark = config.benchmark.build(tokenizer=tokenizer, limit=config.limit)
+        with (
+            SampleFile(path / SAMPLES) as samples,
+            progress(benchmark.count(), "evaluating", "tasks") as shown,
+        ):
+            await _runner(config, benchmark, engine, samples).run(shown)
+    finally:
+        await engine.close()
+    return benchmark
+
+
+def _runner(config: EvalConfig, benchmark: Benchmark, engine: Any, samples: SampleFile) -> Runner:
+    return Runner(
+        benchmark,
+        engine,
+        samples,
+        concurrency=config.concurrency,
+        retries=config.retries,
+        failures=config.failures,
+    )
+
+
+def _finish(config: EvalConfig, run: RunDir, benchmark: Benchmark) -> EvalRun:
+    found = write_results(config, benchmark, run.path)
+    values = {
+        name: metric["value"]
+        for name, metric in found.results["metrics"].items()
+        if metric["value"] is not None
+    }
+    run.log_metrics(0, values)
+    for name in ("report.html", "report.md"):
+        write_report([found], run.path / name)
+    atomic_write(run.path / "examples.txt", examples_text(found.samples))
+    failed = found.results["counts"]["infrastructure_failures"]
+    if failed:
+        raise RunError(
+            f"{failed} of {found.results['counts']['tasks']} tasks could not be evaluated (reasons "
+            f"in {run.path / SAMPLES}); {run.path / 'results.json'} covers the others",
+            "see that the engine works, then start the same command again: it tries them again",
+        )
+    return found
+
+
+def _tell(found: EvalRun, run: RunDir) -> None:
+    results = found.results
+    run.log(f"{results['label']}: {results['counts']['scored']} tasks scored")
+    for metric in results["metrics"].values():
+        run.log("  " + _line(metric))
+    run.log(f"Report: {found.path / 'report.html'}")
+
+
+def _line(metric: dict[str, Any]) -> str:
+    interval = "" if metric["low"] is None else f" ({_number(metric, 'low')} to {_number(metric, 'high')})"
+    value = "-" if metric["value"] is None else _number(metric, "value")
+    unit = "%" if metric["unit"] == "share" else metric["unit"]
+    return f"{metric['title']:<31} {value:>7} {unit:<4}{interval}, n = {metric['count']:,}"
+
+
+def _number(metric: dict[str, Any], key: str) -> str:
+    value = metric[key]
+    return f"{100 * value:.1f}" if metric["unit"] == "share" else f"{value:.4f}"

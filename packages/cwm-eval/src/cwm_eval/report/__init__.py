@@ -1,0 +1,1 @@
+"""Reports of evaluation runs: self-contained HTML, Markdown, JSON and examples for a terminal."""

@@ -1,0 +1,223 @@
+"""Turns evaluation runs into the HTML, Markdown and JSON reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from cwm_core.atomic import atomic_write
+from cwm_core.errors import DataError
+from cwm_core.trace.frames import START_OF_TRACE
+from cwm_eval.report.alignment import align
+from cwm_eval.report.charts import Bar, bar_chart, column_chart, line_chart
+from cwm_eval.report.selection import NEAR, choose, verdict
+from cwm_eval.report.training import Training, read_training
+from cwm_eval.results import EvalRun
+from cwm_eval.samples import Sample
+
+_SHOWN_FRAMES = 80
+_HEADLINES = (
+    "next_frame",
+    "state",
+    "action",
+    "return_value",
+    "trace_exact",
+    "output",
+    "valid",
+    "token",
+)
+_DIMENSIONS = {
+    "construct": "By what the program uses",
+    "difficulty": "By the program's difficulty",
+    "length": "By the length of the trace (frames)",
+    "event": "By the kind of frame",
+    "origin": "By origin of the program",
+}
+
+
+def write_report(
+    runs: Sequence[EvalRun], out: Path, *, train: Path | None = None, title: str | None = None
+) -> None:
+    """Write the report of one or more runs; the suffix of `out` chooses HTML, Markdown or JSON.
+
+    Raises `DataError` for another suffix and for a training run without losses.
+    """
+    writers = {".html": html_report, ".md": markdown_report, ".json": json_report}
+    writer = writers.get(out.suffix)
+    if writer is None:
+        raise DataError(
+            f"{out} has no suffix that names a format", f"use one of {', '.join(writers)}"
+        )
+    atomic_write(out, writer(runs, train=train, title=title))
+
+
+def html_report(
+    runs: Sequence[EvalRun], *, train: Path | None = None, title: str | None = None
+) -> str:
+    """Return one self-contained page: styles, scripts and pictures inline, nothing fetched."""
+    view = _view(runs, train, title)
+    view["charts"] = _charts(runs[0].results)
+    view["training_chart"] = _training_chart(view["training"])
+    per_run = max(8, 24 // len(runs))
+    view["samples"] = [
+        _sample_view(sample, number)
+        for number, run in enumerate(runs)
+        for sample in choose(run.samples, per_run)
+    ]
+    view["opened"] = _first_to_show([each["verdict"] for each in view["samples"]])
+    view["constructs"] = sorted({name for each in view["samples"] for name in each["constructs"]})
+    return _templates().get_template("report.html.j2").render(view)
+
+
+def markdown_report(
+    runs: Sequence[EvalRun], *, train: Path | None = None, title: str | None = None
+) -> str:
+    """Return the figures as Markdown tables."""
+    return _templates().get_template("report.md.j2").render(_view(runs, train, title))
+
+
+def json_report(
+    runs: Sequence[EvalRun], *, train: Path | None = None, title: str | None = None
+) -> str:
+    """Return all results and the training facts as JSON."""
+    view = _view(runs, train, title)
+    training = None if view["training"] is None else view["training"].facts
+    content = {
+        "title": view["title"],
+        "runs": [{"path": str(run.path), **run.results} for run in runs],
+        "training": training,
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _view(runs: Sequence[EvalRun], train: Path | None, title: str | None) -> dict[str, Any]:
+    if not runs:
+        raise DataError("there is no run to report on", "name one or more run directories")
+    train = train or _train_run(runs)
+    infos: dict[str, Any] = {}
+    for run in runs:
+        for name, metric in run.results["metrics"].items():
+            infos.setdefault(name, metric)
+    main = runs[0].results
+    return {
+        "title": title or "How well the model predicts executions",
+        "runs": [run.results for run in runs],
+        "main": main,
+        "infos": infos,
+        "headlines": [name for name in _HEADLINES if name in main["metrics"]],
+        "training": None if train is None else read_training(train),
+        "dimensions": {k: v for k, v in _DIMENSIONS.items() if k in main["breakdowns"]},
+    }
+
+
+def _train_run(runs: Sequence[EvalRun]) -> Path | None:
+    for run in runs:
+        path = run.results.get("train_run")
+        if path is not None and (Path(path) / "metrics.jsonl").is_file():
+            return Path(path)
+    return None
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("cwm_eval.report"),
+        autoescape=jinja2.select_autoescape(("html.j2",)),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(share=_share, interval=_interval, cell=_markdown_cell)
+    return environment
+
+
+# Figures
+
+
+def _share(metric: dict[str, Any]) -> str:
+    value = metric["value"]
+    if value is None:
+        return "–"
+    return f"{value:.1%}" if metric.get("unit", "share") == "share" else f"{value:.4f}"
+
+
+def _interval(metric: dict[str, Any]) -> str:
+    low, high = metric["low"], metric["high"]
+    if low is None or high is None:
+        return "interval unknown"
+    if metric.get("unit", "share") == "share":
+        return f"{100 * low:.1f}–{high:.1%}"
+    return f"{low:.4f}–{high:.4f}"
+
+
+def _markdown_cell(text: str) -> str:
+    """Escape what would end a table cell or start HTML."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+# Pictures
+
+
+def _charts(results: dict[str, Any]) -> dict[str, Any]:
+    groups = results["breakdowns"]
+    charts = {}
+    steps = _bars(groups.get("step", {}), "next_frame")
+    if steps:
+        title = "Share of exact next frames by step"
+        charts["step"] = column_chart(title, steps, "step of the execution")
+    for dimension, title in _DIMENSIONS.items():
+        found = _bars(groups.get(dimension, {}), "next_frame")
+        if len(found) > 1:
+            charts[dimension] = bar_chart(f"Exact next frames. {title}", found[:24])
+    return charts
+
+
+def _bars(groups: dict[str, Any], metric: str) -> list[Bar]:
+    return [
+        Bar(name, found["value"], found["low"], found["high"], f"n = {found['count']:,}")
+        for name, group in groups.items()
+        if (found := group.get(metric)) is not None and found["value"] is not None
+    ]
+
+
+def _training_chart(training: Training | None) -> Any:
+    if training is None:
+        return None
+    return line_chart("Loss during training", training.series, training.x_title, "loss (nats)")
+
+
+# Samples
+
+
+def _first_to_show(verdicts: Sequence[str]) -> int:
+    """Open the sample that tells most: one with few mistakes."""
+    return verdicts.index(NEAR) if NEAR in verdicts else 0
+
+
+def _sample_view(sample: Sample, run: int) -> dict[str, Any]:
+    result = sample.result
+    assert result is not None
+    pairs = align(result["truth"], [result["truth"][0], *result["free"]["frames"]])
+    context = result["context"].replace(START_OF_TRACE, "").rstrip()
+    call = f"{sample.metadata.get('entry', 'f')}({sample.metadata.get('input', '')})"
+    return {
+        "id": sample.task_id,
+        "run": run,
+        "call": call,
+        "context": context,
+        "constructs": list(sample.metadata.get("constructs") or ()),
+        "difficulty": sample.metadata.get("difficulty"),
+        "verdict": verdict(sample),
+        "pairs": pairs[:_SHOWN_FRAMES],
+        "hidden": max(0, len(pairs) - _SHOWN_FRAMES),
+        "right": sum(pair.verdict == "right" for pair in pairs[1:]),
+        "frames": len(result["truth"]) - 1,
+        "problem": result["free"]["problem"],
+        "finish": result["free"]["finish"],
+        "search": f"{sample.task_id} {call} {context}".lower(),
+    }
