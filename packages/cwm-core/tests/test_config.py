@@ -70,7 +70,7 @@ class Config(CommandConfig):
     optimizer: Annotated[ComponentConfig, Slot("optimizers", default="adamw")]
     """Optimizer."""
     benchmark: Annotated[ComponentConfig | None, Slot("benchmarks", default=None)]
-    sources: Annotated[dict[str, ComponentConfig], Slot("sources")] = {}
+    sources: Annotated[dict[str, ComponentConfig], Slot("sources")] = {}  # noqa: RUF012
     extra: Annotated[list[ComponentConfig], Slot("optimizers", default=())]
 
 

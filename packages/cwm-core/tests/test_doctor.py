@@ -5,12 +5,23 @@ import subprocess
 import sys
 
 from cwm_core.cli import probes
+from cwm_core.cli.doctor import _show
+
+HEAVY = ("torch", "ray", "docker", "openai", "numpy", "pyarrow")
+CODE = f"""
+import json, sys
+from cwm_core.cli.main import run
+code = run(["doctor", "--json"])
+print(json.dumps([code, [name for name in {HEAVY!r} if name in sys.modules]]))
+"""
 
 
-def test_json_has_every_row(cwm_cli):
-    done = cwm_cli("doctor", "--json")
+def test_json_has_every_row_and_probing_imports_nothing_heavy():
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    report, _, state = done.stdout.strip().rpartition("\n")
+    assert json.loads(state) == [0, []]
+    rows = {row["name"]: row for row in json.loads(report)}
     wanted = {"Python", "CPU cores", "Memory", "Disk", "CPU features", "torch", "GPU"}
     wanted |= {"flash-attn", "ray", "C compiler", "Docker engine", "bubblewrap", "uv", "git"}
     assert wanted <= set(rows)
@@ -19,21 +30,17 @@ def test_json_has_every_row(cwm_cli):
     assert int(rows["CPU cores"]["detail"]) >= 1
 
 
-def test_an_empty_path_finds_no_programs(cwm_cli):
-    done = cwm_cli("doctor", env={"PATH": "/nonexistent", "CC": ""})
-    assert done.returncode == 0
-    for name in ("git", "uv", "bubblewrap", "C compiler", "Docker engine"):
-        assert any(line.startswith(f"missing  {name} ") for line in done.stdout.splitlines())
-    assert "apt install bubblewrap" in done.stdout
-
-
-def test_probing_imports_nothing_heavy():
-    code = (
-        "import sys; from cwm_core.cli.probes import probe_all; probe_all()\n"
-        "print([m for m in ('torch', 'ray', 'docker', 'openai', 'numpy') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "[]\n", done.stderr
+def test_an_empty_path_finds_no_programs(monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setenv("CC", "")
+    findings = probes._programs()
+    assert {finding.name for finding in findings} == {
+        "C compiler", "Docker engine", "bubblewrap", "uv", "git"
+    }  # fmt: skip
+    assert not any(finding.found for finding in findings)
+    _show(findings)
+    shown = capsys.readouterr().out
+    assert "missing  bubblewrap" in shown and "apt install bubblewrap" in shown
 
 
 def test_programs_that_hang_fail_or_lack_are_missing():

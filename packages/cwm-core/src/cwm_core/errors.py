@@ -1,4 +1,4 @@
-"""Errors that a user can cause: one message that says what and where, one hint that says how to fix it."""
+"""Errors that a user can cause: a message (what and where) and a hint (how to fix it)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class CodecError(CwmError):
     the grammar allows there.
     """
 
-    def __init__(self, message: str, *, offset: int, expected: str, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, offset: int, expected: str, hint: str | None = None
+    ) -> None:
         super().__init__(f"{message} at offset {offset}: expected {expected}", hint)
         self.offset = offset
         self.expected = expected

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -46,9 +46,24 @@ def known_keys(model: type[BaseModel], data: Mapping[str, Any], prefix: str = ""
             slot, many = chosen[name]
             value = slot.default if value is None and slot.has_default else value
             yield from _slot_keys(slot.kind, many, value, key)
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            inner = value if isinstance(value, Mapping) else {}
-            yield from known_keys(field.annotation, inner, f"{key}.")
+        else:
+            yield from _model_keys(field.annotation, value, key)
+
+
+def _model_keys(annotation: Any, value: Any, key: str) -> Iterator[str]:
+    """Keys of a nested model, or of each model in a list."""
+    if _is_model(annotation):
+        yield from known_keys(annotation, value if isinstance(value, Mapping) else {}, f"{key}.")
+    elif get_origin(annotation) is list and isinstance(value, list):
+        (item,) = get_args(annotation)
+        for index, each in enumerate(value if _is_model(item) else []):
+            yield from known_keys(
+                item, each if isinstance(each, Mapping) else {}, f"{key}.{index}."
+            )
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _slot_keys(kind: str, many: type | None, value: Any, key: str) -> Iterator[str]:
