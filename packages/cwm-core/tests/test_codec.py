@@ -46,7 +46,7 @@ WIRE = (
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     texts = [p.text for p in pieces(TRACE) if p.special is None]
-    return train_bpe(texts * 3, 320)
+    return train_bpe(texts * 10, 320)
 
 
 ALPHABET = s.one_of(
@@ -422,7 +422,7 @@ def test_no_ids_raise_anything_else(tokenizer, ids):
 @given(
     s.recursive(
         s.none() | s.floats() | s.integers() | s.text(),
-        lambda x: s.lists(x) | s.dictionaries(s.text(), x),
+        lambda x: s.lists(x, max_size=3) | s.dictionaries(s.text(max_size=3), x, max_size=3),
     )
 )
 def test_any_json_in_place_of_locals_is_survived(value):

@@ -8,7 +8,7 @@ from cwm_core.trace.frames import Event, Frame
 
 
 def call(**values: str) -> Frame:
-    return Frame(Event.CALL, "def f():\n", values, line_number=1, depth=0, function="f")
+    return Frame(Event.CALL, "def f():\n", values, None, 1, 0, "f", suspended=True)
 
 
 def line(**values: str) -> Frame:
@@ -88,5 +88,5 @@ ANY = s.one_of(
 def test_decoding_inverts_encoding_and_keeps_what_is_not_on_the_wire(frames):
     decoded = decode_diff(encode_diff(frames))
     assert decoded == tuple(frames)
-    kept = [(f.line_number, f.depth, f.function) for f in decoded]
-    assert kept == [(f.line_number, f.depth, f.function) for f in frames]
+    kept = [(f.line_number, f.depth, f.function, f.suspended) for f in decoded]
+    assert kept == [(f.line_number, f.depth, f.function, f.suspended) for f in frames]

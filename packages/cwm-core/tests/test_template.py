@@ -47,7 +47,7 @@ WIRE = (
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return train_bpe([WIRE], 300, profile="llama3")
+    return train_bpe([WIRE] * 2, 300, profile="llama3")
 
 
 def test_text_is_the_documented_wire_format():

@@ -19,7 +19,7 @@ TEXTS = [
     "    for x in items:\n        total += x\n",
     "    return total\n",
     "def f(items):  # << START_OF_TRACE\n    total = 0\n    return total\n",
-] * 5
+] * 20
 
 LLAMA31 = {
     "<|begin_of_text|>": 128000,

@@ -1,4 +1,4 @@
-r"""Tool calls, ``<tool: NAME>\nCONTENT\n</tool>`` in assistant text, and how tools are announced."""
+r"""Tool calls in assistant text (``<tool: NAME>\nCONTENT\n</tool>``) and their announcement."""
 
 from __future__ import annotations
 

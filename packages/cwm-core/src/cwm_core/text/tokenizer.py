@@ -232,12 +232,13 @@ def train_bpe(texts: Iterable[str], vocab_size: int, *, profile: str = "trace") 
             f"unknown tokenizer profile {profile!r}", f"known profiles: {', '.join(PROFILES)}"
         )
     bpe = tokenizers.Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(tokenizers.Regex(PROFILES[profile]), "isolated")
+    split = pre_tokenizers.Split(tokenizers.Regex(PROFILES[profile].pattern), "isolated")
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     bpe.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - len(st.NAMED_TOKENS),
+        min_frequency=PROFILES[profile].min_frequency,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )

@@ -9,6 +9,7 @@ they open a scope.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from cwm_core.errors import CodecError
@@ -76,18 +77,6 @@ def check_literal(frame_index: int, values: Mapping[str, str]) -> None:
             )
 
 
-def _with_locals(frame: Frame, values: Mapping[str, str]) -> Frame:
-    return Frame(
-        frame.event,
-        frame.source,
-        values,
-        frame.value,
-        frame.line_number,
-        frame.depth,
-        frame.function,
-    )
-
-
 def encode_diff(frames: Iterable[Frame]) -> tuple[Frame, ...]:
     """Return the frames with diff-coded locals.
 
@@ -99,7 +88,7 @@ def encode_diff(frames: Iterable[Frame]) -> tuple[Frame, ...]:
         full = frame.locals or {}
         check_literal(index, full)
         values = coder.encode(frame.event, full)
-        coded.append(frame if frame.locals is None else _with_locals(frame, values))
+        coded.append(frame if frame.locals is None else replace(frame, locals=values))
     return tuple(coded)
 
 
@@ -122,5 +111,5 @@ def decode_diff(frames: Iterable[Frame]) -> tuple[Frame, ...]:
                 )
             full[name] = known
         coder.step(frame.event, full)
-        plain.append(frame if frame.locals is None else _with_locals(frame, full))
+        plain.append(frame if frame.locals is None else replace(frame, locals=full))
     return tuple(plain)

@@ -1,0 +1,5 @@
+from hypothesis import settings
+
+# Tests never measure time, and the same run finds the same things.
+settings.register_profile("cwm", deadline=None, derandomize=True)
+settings.load_profile("cwm")
