@@ -43,3 +43,15 @@ def cwm_executors() -> list[Component]:
         Component("local", "cwm_core.executor.config:LocalConfig", "Processes of this machine."),
         Component("ray", "cwm_core.executor.config:RayConfig", "Workers of a Ray cluster."),
     ]
+
+
+@hookimpl
+def cwm_sandboxes() -> list[Component]:
+    """Return the sandbox of this machine."""
+    return [
+        Component(
+            "local",
+            "cwm_core.sandbox.config:LocalSandboxConfig",
+            "Bubblewrap and resource limits on this machine.",
+        ),
+    ]
