@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,9 @@ class TestLocal(SandboxConformance):
         assert int(dict(f.split(":\t") for f in fields if f)["CapEff"], 16) == 0
 
     def test_python_is_there_without_our_packages(self) -> None:
-        code = "import json; print(json.dumps(1)); import pytest"
+        code = "import json, sys; print(json.dumps(sys.version)); import pytest"
         result = self.run(["python3", "-c", code])
-        assert result.stdout == b"1\n"
+        assert json.loads(result.text) == sys.version
         assert b"ModuleNotFoundError" in result.stderr
 
     def test_more_directories_can_be_shown(self, tmp_path: Path) -> None:

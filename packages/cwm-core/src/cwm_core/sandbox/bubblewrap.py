@@ -28,9 +28,9 @@ def command_line(
     line = ["bwrap", "--new-session", "--die-with-parent", "--clearenv", *_namespaces()]
     line += [word for path in _system_paths() for word in _mount(path)]
     line += ["--proc", "/proc", "--dev", "/dev"]
-    line += ["--size", str(config.tmp_bytes), "--tmpfs", "/tmp"]
+    line += ["--perms", "1777", "--size", str(config.tmp_bytes), "--tmpfs", "/tmp"]
     for path in [*_python_paths(config), *config.read_only]:  # may be below /tmp
-        line += ["--ro-bind", str(path), str(path)]
+        line += [*_parents(path), "--ro-bind", str(path), str(path)]
     line += ["--bind", str(workspace), WORKSPACE, "--chdir", f"{WORKSPACE}/{cwd}"]
     line += ["--hostname", "sandbox"]
     for name, value in {**environment(config), **env}.items():
@@ -121,4 +121,10 @@ def _python_paths(config: LocalSandboxConfig) -> list[Path]:
 def _mount(path: Path) -> list[str]:
     if path.is_symlink():
         return ["--symlink", str(path.readlink()), str(path)]
-    return ["--ro-bind", str(path), str(path)]
+    return [*_parents(path), "--ro-bind", str(path), str(path)]
+
+
+def _parents(path: Path) -> list[str]:
+    """Make the directories above a mount; those that bubblewrap makes itself are closed."""
+    parents = [str(parent) for parent in reversed(path.parents) if str(parent) != "/"]
+    return [word for parent in parents for word in ("--dir", parent)]

@@ -176,6 +176,11 @@ class SandboxConformance:
         result = self.run("touch /usr/x; touch /bin/x; touch /x; ls /usr/x /bin/x /x")
         assert result.stdout == b""
 
+    def test_temporary_space_is_private(self) -> None:
+        """It can be written, and no other sandbox sees it."""
+        assert self.run("echo kept > /tmp/cwm-left; cat /tmp/cwm-left").stdout == b"kept\n"
+        assert self.run("cat /tmp/cwm-left").exit_code != 0
+
     def test_other_processes_are_invisible(self) -> None:
         """The sandbox has its own processes only."""
         pids = [int(pid) for pid in self.run("ls /proc | grep '^[0-9]*$'").text.split()]
