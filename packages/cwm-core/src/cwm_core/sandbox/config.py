@@ -37,7 +37,8 @@ class LocalSandboxConfig(ComponentConfig):
     tmp_bytes: int = Field(512 * MIB, ge=MIB)
     """Size of the private /tmp, which is new for every command."""
     python: bool = True
-    """Show the running interpreter and its standard library, as ``python``."""
+    """Show the installation that the running interpreter came with, as ``python3``; no virtual
+    environment."""
     read_only: tuple[Path, ...] = ()
     """More directories of this machine to show, read-only."""
     allow_unisolated: bool = False
