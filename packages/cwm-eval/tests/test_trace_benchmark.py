@@ -251,4 +251,6 @@ def test_splits(shards: Path, tokenizer: Tokenizer, split: str, message: str | N
 
 def test_wire_text_of_the_handmade_trace_is_as_the_figures_assume() -> None:
     text = render_text(by_hand("a", 1, 3).trace)
-    assert text.endswith('<|return_sep|><|action_sep|>    return m\n<|arg_sep|>"2"<|frame_sep|><|end_of_text|>')
+    assert text.endswith(
+        '<|return_sep|><|action_sep|>    return m\n<|arg_sep|>"2"<|frame_sep|><|end_of_text|>'
+    )

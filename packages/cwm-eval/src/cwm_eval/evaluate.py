@@ -90,7 +90,9 @@ def _tell(found: EvalRun, run: RunDir) -> None:
 
 
 def _line(metric: dict[str, Any]) -> str:
-    interval = "" if metric["low"] is None else f" ({_number(metric, 'low')} to {_number(metric, 'high')})"
+    interval = (
+        "" if metric["low"] is None else f" ({_number(metric, 'low')} to {_number(metric, 'high')})"
+    )
     value = "-" if metric["value"] is None else _number(metric, "value")
     unit = "%" if metric["unit"] == "share" else metric["unit"]
     return f"{metric['title']:<31} {value:>7} {unit:<4}{interval}, n = {metric['count']:,}"

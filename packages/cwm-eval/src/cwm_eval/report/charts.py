@@ -132,7 +132,10 @@ def line_chart(title: str, series: Sequence[Series], x_title: str, y_title: str)
 def _range(points: Sequence[tuple[float, float]], axis: int) -> tuple[float, float]:
     values = [point[axis] for point in points]
     low, high = min(values), max(values)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    if high - low > 1e-9 * max(abs(low), abs(high)):
+        return low, high
+    pad = max(abs(high) / 2, 0.5)
+    return low - pad, high + pad
 
 
 def _scale(low: float, high: float, start: float, end: float) -> _Scale:
