@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
@@ -46,7 +47,7 @@ class GeneratedPrograms(ComponentConfig):
 class ProgramFile(ComponentConfig):
     """Programs out of a benchmark file, a JSON-lines file or a Python file."""
 
-    path: str
+    path: Path
     """The file; `.gz` is decompressed."""
 
     format: Literal["auto", "python", "cruxeval", "humaneval", "mbpp", "cwm"] = "auto"

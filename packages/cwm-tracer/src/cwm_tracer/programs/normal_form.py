@@ -4,6 +4,7 @@ import ast
 import builtins
 import hashlib
 import zlib
+from collections.abc import Callable
 
 from cwm_tracer.programs.program import normalise
 
@@ -41,7 +42,7 @@ class NormalForm:
     """The token sequences of a program's top-level parts, in a canonical order.
 
     Identifiers are numbered by first use within each part, so that renaming changes nothing;
-    built-in names and methods of built-in types are kept. Constants keep their type only.
+    built-in names, methods of built-in types and keywords are kept. Constants keep their type only.
     Parts are sorted, so that reordering helpers changes nothing. A source that does not parse
     is taken line by line.
     """
@@ -98,7 +99,7 @@ def _tokens(top: ast.AST) -> tuple[str, ...]:
     return tuple(out)
 
 
-def _open(node: ast.AST, stack: list[object], named: object) -> None:
+def _open(node: ast.AST, stack: list[object], named: Callable[[str], str]) -> None:
     """Push a node's mark, children and end."""
     kind = type(node)
     if kind not in _FIELDS:
@@ -108,11 +109,13 @@ def _open(node: ast.AST, stack: list[object], named: object) -> None:
     for name in _FIELDS[kind]:
         value = getattr(node, name, None)
         if isinstance(value, list):
-            children += [named(v) if isinstance(v, str) else v for v in value]  # type: ignore[operator]
+            children += [named(v) if isinstance(v, str) else v for v in value]
             if value and name in ("body", "orelse", "finalbody", "handlers"):
                 children.append(")")
         elif isinstance(value, ast.AST):
             children.append(value)
         elif isinstance(value, str):
-            children.append(value if value in _METHODS else named(value))  # type: ignore[operator]
+            kept = (name == "attr" and value in _METHODS) or kind is ast.keyword
+            # Attributes are numbered apart: renaming a parameter leaves `self.x` as it was.
+            children.append(value if kept else named(f".{value}" if name == "attr" else value))
     stack += reversed(children)
