@@ -18,10 +18,10 @@ Uses the standard library only: this module runs inside the process of the trace
 
 from __future__ import annotations
 
-import marshal
 import opcode
 import sys
 from collections.abc import Callable
+from marshal import dumps
 from types import CodeType, FrameType
 from typing import Any, NoReturn
 
@@ -60,6 +60,11 @@ _COMPARED = frozenset({list, tuple, dict})
 
 _NAMESPACES = {dict, type((lambda: sys._getframe().f_locals)())}
 
+_SHORT = 10**30
+_Known = tuple[type, Any, str, bool]
+"""Class, key and text of a value, and whether the key is a fingerprint; else it is the value itself
+if that is an atom, or None."""
+
 Finish = Callable[[str, str], NoReturn]
 
 
@@ -91,7 +96,7 @@ class _Activation:
         self.code = code
         self.number = number
         self.tag = f"{FIELD}{number}{FIELD}"
-        self.known: dict[str, tuple[type, Any, str]] = {}
+        self.known: dict[str, _Known] = {}
         self.active = False
         self.depth = 0
         self.step = 0
@@ -113,40 +118,51 @@ class _Activation:
                     return self.trace
                 else:
                     self.step = line = shown
-                recorder.count()
-                parts = ["l", self.tag, str(line)]
-                self.changes(frame, parts)
-                parts.append(RECORD)
-                recorder.write("".join(parts))
+                recorder.steps_left -= 1
+                if recorder.steps_left < 0:
+                    recorder.too_many_steps()
+                recorder.write(f"l{self.tag}{line}{self.changes(frame)}{RECORD}")
             else:
                 self.leave(frame, event, self.code.multi.get(line, line), arg)
         except BaseException as error:
             recorder.failed(error)
         return self.trace
 
-    def changes(self, frame: FrameType, parts: list[str]) -> None:
-        """Append the names whose text is new, and those that are gone."""
+    def changes(self, frame: FrameType) -> str:
+        """Return the names whose text is new with their text, and those that are gone.
+
+        This is where the time goes, so what is cheap is done here and now: values that are the
+        same object, and containers whose fingerprint is the same.
+        """
         values: Any = frame.f_locals
         if self.code.hides:
             values = _explicit(values)
         known = self.known
-        count = 0
+        rendered = self.recorder.rendered
+        nodes = self.recorder.nodes
+        parts = []
         for name, value in values.items():
-            count += 1
             kind = type(value)
             old = known.get(name)
-            if old is not None and old[1] is value and old[0] is kind:
-                continue
-            new = self.recorder.rendered(value, kind, old)
-            if new is old:
-                continue
+            if old is not None and old[0] is kind:
+                mark = old[1]
+                if mark is value:
+                    continue
+                if old[3]:
+                    try:
+                        if len(value) <= nodes and dumps(value, 2) == mark:
+                            continue
+                    except ValueError:
+                        pass
+            new = rendered(value, kind, old)
             known[name] = new
             if old is None or old[2] != new[2]:
                 parts.append(f"{FIELD}{name}{FIELD}{new[2]}")
-        if count != len(known):
+        if len(values) != len(known):
             for name in [name for name in known if name not in values]:
                 del known[name]
                 parts.append(f"{FIELD}{name}{FIELD}")
+        return "".join(parts)
 
     def enter(self, frame: FrameType, resumed: bool) -> None:
         """Record the call of this frame, or its resumption."""
@@ -157,14 +173,9 @@ class _Activation:
         self.depth = recorder.depth
         recorder.deeper()
         line = self.code.multi.get(frame.f_lineno, frame.f_lineno)
-        parts = [
-            "s" if resumed else "c",
-            self.tag,
-            f"{line}{FIELD}{self.depth}{FIELD}{self.code.number}",
-        ]
-        self.changes(frame, parts)
-        parts.append(RECORD)
-        recorder.write("".join(parts))
+        kind = "s" if resumed else "c"
+        place = f"{line}{FIELD}{self.depth}{FIELD}{self.code.number}"
+        recorder.write(f"{kind}{self.tag}{place}{self.changes(frame)}{RECORD}")
 
     def leave(self, frame: FrameType, event: str, line: int, arg: Any) -> None:
         """Record an exception, a yield, or a return and with it the end of the frame."""
@@ -225,7 +236,8 @@ class Recorder:
         self._statements = statements
         self._filename = filename
         self._entry = entry
-        self._steps_left = steps
+        self.steps_left = steps
+        self.nodes = renderer.value_nodes
         self._steps = steps
         self._max_depth = depth
         self._finish = finish
@@ -292,40 +304,69 @@ class Recorder:
             if running[key] <= 0:
                 del running[key]
 
-    def rendered(
-        self, value: Any, kind: type, old: tuple[type, Any, str] | None
-    ) -> tuple[type, Any, str]:
-        """Return the kind, key and text of a value; `old` itself where the key is the same."""
+    def rendered(self, value: Any, kind: type, old: _Known | None) -> _Known:
+        """Return what is to be known of a value; `old` itself where its fingerprint is the same."""
+        if kind is int and -_SHORT < value < _SHORT:
+            return kind, value, repr(value), False
         renderer = self.renderer
         if type(kind) is type and kind in ATOMS:
-            return kind, value, renderer.atom(value, kind)
-        mark = None
-        if old is not None and old[0] is kind and old[1] is not None:
-            mark = self._fingerprint(value, kind)
-            if mark == old[1]:
+            return kind, value, renderer.atom(value, kind), False
+        if type(kind) is not type or kind not in _COMPARED:
+            return kind, None, renderer.text(value), False
+        if old is not None and old[0] is kind and old[3] and len(value) > self.nodes:
+            if self._fingerprint(value, kind) == old[1]:
                 return old
+        mark = None
+        if kind is list and old is not None and old[0] is list and old[3]:
+            mark = self._fingerprint(value, kind)
+            text = self._grown(value, mark, old)
+            if text is not None:
+                return kind, mark, text, True
         text = renderer.text(value)
-        if type(kind) is not type or kind not in _COMPARED or not renderer.plain:
-            return kind, None, text
-        return kind, mark or self._fingerprint(value, kind), text
+        if not renderer.plain:
+            return kind, None, text, False
+        mark = mark or self._fingerprint(value, kind)
+        return kind, mark, text, mark is not None
+
+    def _grown(self, value: list[Any], mark: bytes | None, old: _Known) -> str | None:
+        """Return the text of a list of atoms to which some were appended, made from its old text.
+
+        The fingerprint of a list is ``[``, a length of four bytes, and those of its items.
+        """
+        text, last = old[2], old[1]
+        if mark is None or len(mark) <= len(last) or mark[5 : len(last)] != last[5:]:
+            return None
+        if last[:1] != b"[" or 2 * len(text) > self.renderer.value_bytes or "[" in text[1:]:
+            return None
+        start = int.from_bytes(last[1:5], "little")
+        if not 0 < start < len(value) <= self.nodes // 2 or "(" in text or "{" in text:
+            return None
+        tail = self.renderer.text(value[start:])
+        if not self.renderer.plain or 2 * len(tail) > self.renderer.value_bytes or "[" in tail[1:]:
+            return None
+        return f"{text[:-1]}, {tail[1:]}"
 
     def _fingerprint(self, value: Any, kind: type) -> bytes | None:
         """Return bytes that differ whenever the text of a plain container may differ."""
-        nodes = self.renderer.value_nodes
+        nodes = self.nodes
         try:
             if len(value) <= nodes:
-                return marshal.dumps(value, 2)
+                return dumps(value, 2)
             if kind is dict:
                 return None
-            return marshal.dumps((len(value), value[:nodes]), 2)
+            return dumps((len(value), value[:nodes]), 2)
         except (ValueError, RecursionError):
             return None
 
     def count(self) -> None:
         """Count an event; ends the process when there are too many."""
-        self._steps_left -= 1
-        if self._steps_left < 0:
-            self._finish("step_limit", f"more than {self._steps} events")
+        self.steps_left -= 1
+        if self.steps_left < 0:
+            self.too_many_steps()
+
+    def too_many_steps(self) -> NoReturn:
+        """End the process at the limit of events."""
+        self._finish("step_limit", f"more than {self._steps} events")
 
     def deeper(self) -> None:
         """Count a nested call; ends the process when there are too many."""

@@ -1,6 +1,6 @@
 """The bytes between the traced process and the one that reads them, in shared memory.
 
-The region begins with the length of what is committed (8 bytes, little-endian); records follow,
+The region begins with the length of what is committed (8 bytes, in the machine's byte order); records follow,
 each ended by ``\\x1e``, with fields separated by ``\\x1f``. Since the writer commits after each
 record, a process that dies at any moment leaves everything it recorded before.
 
@@ -25,7 +25,7 @@ import struct
 
 FIELD = "\x1f"
 RECORD = "\x1e"
-HEADER = struct.Struct("<Q")
+HEADER = struct.Struct("@Q")
 
 
 class Full(Exception):
@@ -38,8 +38,10 @@ class Region:
     def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor = descriptor
         self._size = size
+        self._room = size - 4096
         self._map = mmap.mmap(descriptor, size)
         self._end = HEADER.size
+        self._committed = memoryview(self._map)[: HEADER.size].cast("Q")
 
     def reset(self) -> None:
         """Forget all records and give the memory back; nobody else may be writing."""
@@ -47,7 +49,7 @@ class Region:
             os.ftruncate(self._descriptor, 0)
         os.ftruncate(self._descriptor, self._size)
         self._end = HEADER.size
-        HEADER.pack_into(self._map, 0, self._end)
+        self._committed[0] = self._end
 
     def _end_committed(self) -> int:
         """Return how far an earlier writer came; read from the file, which may have shrunk."""
@@ -64,11 +66,11 @@ class Region:
         start = self._end
         end = start + len(data)
         # Room for the end record is always left.
-        if end > self._size - 4096 and not record.startswith("x"):
+        if end > self._room and record[0] != "x":
             raise Full
         self._map[start:end] = data
         self._end = end
-        HEADER.pack_into(self._map, 0, end)
+        self._committed[0] = end
 
 
 def read_region(descriptor: int, size: int) -> str:

@@ -23,8 +23,7 @@ ATOMS = frozenset(
 
 # Classes are looked up by id where they may be the program's: a metaclass can define `__hash__`.
 _ATOM_IDS = frozenset(map(id, ATOMS))
-_PLAIN_IDS = frozenset(map(id, (int, bool, float, type(None))))
-_TEXT_IDS = frozenset({id(str)})
+_FLAT_IDS = frozenset(map(id, (int, bool, float, str, type(None))))
 _INTEGER_IDS = frozenset({id(int)})
 _CONTAINER_IDS = frozenset(map(id, (list, tuple, dict, set, frozenset)))
 _BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), dict: ("{", "}")}
@@ -58,7 +57,7 @@ class Renderer:
         self.call_repr = call_repr
         self.half_built: dict[int, int] = {}
         """Ids of objects whose ``__init__`` runs, with a count; their `repr` is never called."""
-        self._value_bytes = value_bytes
+        self.value_bytes = value_bytes
         self._value_depth = value_depth
         self._left = value_bytes
         self._nodes = value_nodes
@@ -67,7 +66,7 @@ class Renderer:
 
     def text(self, value: Any) -> str:
         """Render a value; never raises, but for the end of memory or of the stack."""
-        self._left = self._value_bytes
+        self._left = self.value_bytes
         self._nodes = self.value_nodes
         self.plain = True
         self._open.clear()
@@ -94,7 +93,7 @@ class Renderer:
 
     def atom(self, value: Any, kind: type) -> str:
         """Render a value of one of the `ATOMS` by itself."""
-        self._left = self._value_bytes
+        self._left = self.value_bytes
         return self._atom(value, kind)
 
     def _atom(self, value: Any, kind: type) -> str:
@@ -132,8 +131,8 @@ class Renderer:
         return f"<int of {bits} bits>"
 
     def _container(self, value: Any, kind: type, depth: int) -> str:
-        if kind is list or kind is tuple:
-            text = self._flat(value, len(value))
+        if kind is list or kind is tuple or kind is dict:
+            text = self._flat(value, kind)
             if text is not None:
                 return text
         if id(value) in self._open:
@@ -170,14 +169,20 @@ class Renderer:
         comma = "," if kind is tuple and count == 1 else ""
         return f"{opening}{inside}{comma}{closing}"
 
-    def _flat(self, value: Any, count: int) -> str | None:
-        """Render a small sequence of plain atoms with `repr` itself, which is the fastest."""
-        if count > self._nodes or count > self._left:
+    def _flat(self, value: Any, kind: type) -> str | None:
+        """Render a small list, tuple or dict of plain atoms with `repr` itself, the fastest way."""
+        count = len(value)
+        if 2 * count > self._nodes or count > self._left:
             return None
-        kinds = set(map(id, map(type, value)))
-        if not kinds <= _PLAIN_IDS and not (
-            kinds == _TEXT_IDS and sum(map(len, value)) <= self._left
-        ):
+        room = self._left
+        for part in (value, value.values()) if kind is dict else (value,):
+            kinds = set(map(id, map(type, part)))
+            if not kinds <= _FLAT_IDS:
+                return None
+            if id(str) in kinds:
+                texts = part if len(kinds) == 1 else [v for v in part if type(v) is str]
+                room -= sum(map(len, texts))
+        if room < 0:
             return None
         try:
             text = repr(value)
@@ -186,7 +191,7 @@ class Renderer:
         if len(text) > self._left:
             return None
         self._left -= len(text) + 2
-        self._nodes -= count
+        self._nodes -= 2 * count if kind is dict else count
         return text
 
     def items(self, values: Iterable[Any], count: int, depth: int) -> str:
