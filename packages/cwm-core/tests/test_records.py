@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cwm_core.data.records import (
@@ -91,6 +91,7 @@ def everything(frame: Frame) -> tuple[object, ...]:
     return (frame, frame.line_number, frame.depth, frame.function)
 
 
+@settings(deadline=None)
 @given(records=st.lists(RECORDS, min_size=1, max_size=4))
 def test_trace_records_round_trip(
     records: list[TraceRecord], tmp_path_factory: pytest.TempPathFactory
@@ -105,6 +106,7 @@ def test_trace_records_round_trip(
         assert [everything(f) for f in after.frames] == [everything(f) for f in before.frames]
 
 
+@settings(deadline=None)
 @given(trajectories=st.lists(TRAJECTORIES, min_size=1, max_size=4))
 def test_trajectories_round_trip_to_the_bit(
     trajectories: list[Trajectory], tmp_path_factory: pytest.TempPathFactory
