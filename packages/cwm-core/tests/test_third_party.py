@@ -59,7 +59,7 @@ class Oracle(ComponentConfig):
     """Oracle."""
     answer: str
     """What it knows."""
-    def build(self):
+    def build(self, limits=None):
         return f"oracle({self.answer})"
 '''
 CLI = '''

@@ -28,7 +28,7 @@ def cwm_programs() -> list[Component]:
 
 @hookspec
 def cwm_tracers() -> list[Component]:
-    """What records executions [build() -> Tracer]."""
+    """What records executions [build(limits=None) -> Tracer]."""
 
 
 @hookspec
@@ -108,7 +108,7 @@ def cwm_rewards() -> list[Component]:
 
 @hookspec
 def cwm_benchmarks() -> list[Component]:
-    """Evaluations [build() -> Benchmark]."""
+    """Evaluations [build(tokenizer=None, limit=None) -> Benchmark]."""
 
 
 @hookspec
