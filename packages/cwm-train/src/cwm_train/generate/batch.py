@@ -45,7 +45,7 @@ class DecodingBatch:
     def __len__(self) -> int:
         return len(self._rows)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def add(
         self, requests: Sequence[tuple[Hashable, Sequence[int], SamplingParams]]
     ) -> dict[Hashable, Completion]:
@@ -76,7 +76,7 @@ class DecodingBatch:
         self._rows += fresh
         return self._remove_finished()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def step(self) -> dict[Hashable, Completion]:
         """Give every row one more token; return the completions that this finished, by key."""
         if not self._rows:

@@ -12,7 +12,7 @@ from cwm_train.data.document import Document
 from cwm_train.model.transformer import CwmForCausalLM
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score(
     model: CwmForCausalLM, sequences: Sequence[Sequence[int]], max_tokens: int = 16384
 ) -> list[Scores]:

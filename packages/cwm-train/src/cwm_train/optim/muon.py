@@ -67,8 +67,11 @@ class MuonWithAdamW(torch.optim.AdamW):
     def _nesterov(self, parameters: list[nn.Parameter], momentum: float) -> Tensor:
         grads = [p.grad for p in parameters if p.grad is not None]
         for parameter in parameters:
-            if "momentum" not in self.state[parameter]:
-                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+            state = self.state[parameter]
+            if not state:
+                state["momentum"] = torch.zeros_like(parameter)
+                state["step"] = torch.tensor(0.0)  # AdamW wants one in every loaded state
+            state["step"] += 1
         buffers = [self.state[p]["momentum"] for p in parameters]
         torch._foreach_lerp_(buffers, grads, 1 - momentum)
         return torch.stack(grads).lerp_(torch.stack(buffers), momentum)

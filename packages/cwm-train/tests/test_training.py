@@ -1,0 +1,310 @@
+"""Training runs through their public door: budgets, resume, checkpoints, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from cwm_core.errors import ConfigError, CwmError, DataError, RunError
+from cwm_core.rundir import open_run, read_metrics, read_status
+from cwm_train.checkpoint.hf import load_pretrained
+from cwm_train.commands.train import run_training
+from cwm_train.data.config import Text, Traces
+from cwm_train.data.mixers import Weighted
+from cwm_train.loop.config import TrainConfig
+from cwm_train.model.config import CwmTiny
+from cwm_train.optim.config import AdamW
+from cwm_train.attention.config import Sdpa
+from pydantic import ValidationError
+
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+}
+
+
+@pytest.fixture
+def settings(tmp_path, traces, tokenizer_dir):
+    def make(**changes: object) -> TrainConfig:
+        fields = {
+            "out": tmp_path / "run",
+            "tokenizer": tokenizer_dir,
+            "model": CwmTiny(name="cwm_tiny", **SMALL),
+            "sources": {"traces": Traces(name="traces", path=traces)},
+            "cache": tmp_path / "tokens",
+            "sequence_length": 256,
+            "batch_tokens": 1024,
+            "max_steps": 12,
+            "log_every": 1,
+            "threads": 1,
+        }
+        return TrainConfig(**{**fields, **changes})
+
+    return make
+
+
+def losses(out: Path) -> list[float]:
+    return [e["loss"] for e in read_metrics(out / "metrics.jsonl") if "loss" in e]
+
+
+def test_a_run_learns_and_leaves_a_complete_directory(settings):
+    config = settings(max_steps=40, eval_every=20)
+    model_dir = run_training(config)
+    curve = losses(config.out)
+    assert len(curve) == 40
+    assert curve[-1] < 0.5 * curve[0]
+    entries = read_metrics(config.out / "metrics.jsonl")
+    measured = [e for e in entries if "validation/loss" in e]
+    assert [e["step"] for e in measured] == [20, 40]
+    assert 0 <= measured[-1]["validation/frame_accuracy"] <= measured[-1][
+        "validation/token_accuracy"
+    ] <= 1
+    assert {"lr", "tokens", "tokens_per_s", "grad_norm", "progress"} <= entries[0].keys()
+    assert (config.out / "loss.svg").read_text().lstrip().startswith("<?xml")
+    assert (config.out / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert read_status(config.out)["state"] == "done"
+    model, tokenizer = load_pretrained(model_dir)
+    assert model.config.vocab_size == tokenizer.vocab_size
+    stamp = (config.out / "metrics.jsonl").stat().st_mtime_ns
+    run_training(config)
+    assert (config.out / "metrics.jsonl").stat().st_mtime_ns == stamp
+
+
+def test_continuing_from_a_checkpoint_repeats_the_uninterrupted_run(settings, tmp_path):
+    whole = settings(out=tmp_path / "whole", max_steps=20, ema=0.9)
+    run_training(whole)
+    torn = settings(out=tmp_path / "torn", max_steps=20, ema=0.9, checkpoint_every_steps=7)
+    with pytest.raises(RuntimeError, match="pulled the plug"):
+        _run_until(torn, 17)
+    run_training(torn)
+    assert losses(torn.out) == losses(whole.out)
+    mine, other = (load_pretrained(c.out / "model")[0].state_dict() for c in (torn, whole))
+    assert all(torch.equal(mine[name], other[name]) for name in mine)
+
+
+def _run_until(config: TrainConfig, step: int) -> None:
+    """Train, but raise in the middle of a step."""
+    from cwm_train.loop import run as module
+    from cwm_train.loop.trainer import Trainer
+
+    class Fragile(Trainer):
+        def _report(self, *args: object) -> None:
+            super()._report(*args)
+            if self.state.step == step:
+                raise RuntimeError("pulled the plug")
+
+    original, module.Trainer = module.Trainer, Fragile
+    try:
+        run_training(config)
+    finally:
+        module.Trainer = original
+
+
+def command(config: TrainConfig) -> list[str]:
+    source = config.sources["traces"]
+    return [
+        sys.executable, "-m", "cwm_core", "train", f"out={config.out}",
+        f"tokenizer={config.tokenizer}", "sources.traces.name=traces",
+        f"sources.traces.path={source.path}", *(f"model.{k}={v}" for k, v in SMALL.items()),
+        "sequence_length=256", "batch_tokens=1024", f"max_steps={config.max_steps}",
+        "log_every=1", "threads=1", "checkpoint_every_steps=5", f"cache={config.cache}",
+    ]  # fmt: skip
+
+
+def start(config: TrainConfig) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command(config), env=environment, stderr=subprocess.PIPE)
+
+
+def wait_for_steps(process: subprocess.Popen[bytes], out: Path, steps: int) -> None:
+    while process.poll() is None and len(_safe_losses(out)) < steps:
+        time.sleep(0.05)
+    assert process.poll() is None, process.stderr.read()
+
+
+def _safe_losses(out: Path) -> list[float]:
+    return losses(out) if (out / "metrics.jsonl").exists() else []
+
+
+@pytest.mark.slow
+def test_kill_and_interrupt_lose_nothing(settings, tmp_path):
+    """One run is killed, then interrupted, then finished; its losses are the whole run's."""
+    whole = settings(out=tmp_path / "whole", max_steps=120, checkpoint_every_steps=5)
+    run_training(whole)
+    torn = settings(out=tmp_path / "torn", max_steps=120, checkpoint_every_steps=5)
+    killed = start(torn)
+    wait_for_steps(killed, torn.out, 12)
+    killed.kill()
+    killed.communicate()
+    interrupted = start(torn)
+    wait_for_steps(interrupted, torn.out, 30)
+    interrupted.send_signal(signal.SIGINT)
+    interrupted.communicate(timeout=120)
+    assert interrupted.returncode == 130
+    assert read_status(torn.out)["state"] == "stopped"
+    last = read_metrics(torn.out / "metrics.jsonl")[-1]["step"]
+    assert (torn.out / "checkpoints" / f"step-{last:08d}").is_dir()
+    finished = start(torn)
+    _, errors = finished.communicate(timeout=300)
+    assert finished.returncode == 0, errors
+    assert losses(torn.out) == losses(whole.out)
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(settings, caplog):
+    config = settings(max_steps=8, checkpoint_every_steps=4)
+    run_training(config)
+    first = losses(config.out)
+    newest = config.out / "checkpoints" / "step-00000008"
+    (newest / "state.pt").write_bytes(b"half")
+    longer = settings(max_steps=9, checkpoint_every_steps=4)
+    run_training(longer)
+    assert "falling back" in caplog.text
+    assert losses(config.out)[:4] == first[:4]
+    assert len(losses(config.out)) == 9
+
+
+def test_all_checkpoints_damaged_is_an_error(settings):
+    run_training(settings(max_steps=2))
+    for manifest in (settings().out / "checkpoints").glob("*/manifest.json"):
+        manifest.write_text("{")
+    with pytest.raises(RunError, match="damaged"):
+        run_training(settings(max_steps=3))
+
+
+def test_old_checkpoints_are_dropped(settings):
+    config = settings(max_steps=9, checkpoint_every_steps=2, keep_checkpoints=2)
+    run_training(config)
+    names = sorted(p.name for p in (config.out / "checkpoints").iterdir())
+    assert names == ["step-00000008", "step-00000009"]
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_accumulation_changes_nothing(settings, tmp_path, parts):
+    at_once = settings(out=tmp_path / "a", max_steps=5)
+    in_parts = settings(out=tmp_path / "b", max_steps=5, accumulate=parts)
+    run_training(at_once)
+    run_training(in_parts)
+    assert losses(in_parts.out) == pytest.approx(losses(at_once.out), rel=1e-4)
+
+
+def test_attention_backends_train_alike(settings, tmp_path):
+    run_training(settings(out=tmp_path / "a", max_steps=5))
+    run_training(settings(out=tmp_path / "b", max_steps=5, attention=Sdpa(name="sdpa")))
+    assert losses(tmp_path / "b") == pytest.approx(losses(tmp_path / "a"), rel=1e-4)
+
+
+@pytest.mark.parametrize("budget", [{"max_tokens": 3000}, {"max_minutes": 0.02}])
+def test_other_budgets_end_the_run(settings, budget):
+    config = settings(max_steps=None, **budget)
+    run_training(config)
+    assert read_status(config.out)["state"] == "done"
+    last = [e for e in read_metrics(config.out / "metrics.jsonl") if "loss" in e][-1]
+    if "max_tokens" in budget:
+        assert 3000 <= last["tokens"] < 3000 + 1024
+    else:
+        assert last["elapsed_s"] >= 1.2
+
+
+def test_a_diverging_run_stops_with_a_reason(settings):
+    config = settings(
+        optimizer=AdamW(name="adamw", lr=1e30), grad_clip=1e30, max_bad_steps=2, max_steps=50
+    )
+    with pytest.raises(RunError, match="not finite"):
+        run_training(config)
+    assert read_status(config.out)["state"] == "failed"
+    assert "step skipped" in (config.out / "log.txt").read_text()
+
+
+def test_weights_to_start_from(settings, tmp_path):
+    first = run_training(settings(out=tmp_path / "a", max_steps=30))
+    second = settings(out=tmp_path / "b", max_steps=2, init_from=first)
+    run_training(second)
+    assert losses(second.out)[0] < 0.5 * losses(tmp_path / "a")[0]
+    other = settings(out=tmp_path / "c", init_from=first, model=CwmTiny(name="cwm_tiny"))
+    with pytest.raises(DataError, match="shape"):
+        run_training(other)
+
+
+def test_documents_longer_than_the_context_are_counted(settings):
+    config = settings(sequence_length=130, batch_tokens=520, max_steps=2)
+    run_training(config)
+    assert "of 100 documents are longer than 130 tokens" in (config.out / "log.txt").read_text()
+    with pytest.raises(DataError, match="fits into 20 tokens"):
+        run_training(settings(out=config.out.with_name("x"), sequence_length=20, batch_tokens=40))
+
+
+def test_clear_errors_for_wrong_input(settings, tmp_path, traces):
+    with pytest.raises(ValidationError, match="budget"):
+        settings(max_steps=None)
+    with pytest.raises(ValidationError, match="accumulate"):
+        settings(accumulate=9)
+    cases = {
+        "split": {"sources": {"t": Traces(path=traces, split="nosuch")}},
+        "positive": {"mixer": Weighted(weights={"traces": 0.0})},
+        "unknown source": {"mixer": Weighted(weights={"trace": 1.0})},
+        "max_position": {"sequence_length": 8192, "batch_tokens": 8192},
+        "tokenizer": {"tokenizer": tmp_path / "nowhere"},
+        "does not exist": {"sources": {"t": Traces(path=tmp_path / "nowhere")}},
+    }
+    for number, (words, changes) in enumerate(cases.items()):
+        with pytest.raises((ConfigError, DataError), match=words):
+            run_training(settings(out=tmp_path / str(number), **changes))
+
+
+def test_a_corrupt_shard_is_named(settings, tmp_path, traces):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for shard in traces.glob("*.parquet"):
+        (copy / shard.name).write_bytes(shard.read_bytes())
+    victim = sorted(copy.glob("*.parquet"))[0]
+    victim.write_bytes(victim.read_bytes()[:-50])
+    with pytest.raises(CwmError, match=victim.name):
+        run_training(settings(sources={"t": Traces(path=copy)}))
+
+
+def test_text_and_traces_mix(settings, tmp_path):
+    lines = [json.dumps({"text": f"x = {i}\n" * 5}) for i in range(40)]
+    (tmp_path / "text.jsonl").write_text("\n".join(lines))
+    both = {**settings().sources, "text": Text(name="text", path=tmp_path / "text.jsonl")}
+    mixer = Weighted(name="weighted", weights={"traces": 0.7, "text": 0.3})
+    config = settings(sources=both, mixer=mixer, max_steps=5)
+    run_training(config)
+    assert len(losses(config.out)) == 5
+
+
+def test_training_never_reads_another_split(settings, traces, tokenizer):
+    source = Traces(path=traces, split="validation").build(tokenizer)
+    assert len(source) == 20
+    config = settings(max_steps=1)
+    run_training(config)
+    assert "traces: 100 documents" in (config.out / "log.txt").read_text()
+
+
+def test_a_changed_configuration_is_refused(settings):
+    run_training(settings(max_steps=1))
+    with pytest.raises(ConfigError, match="sequence_length"), open_run(
+        settings().out, "train", settings(sequence_length=128)
+    ):
+        pass
+
+
+def test_bf16_trains_where_asked_for(settings):
+    """In a process of its own: accelerate fixes the precision per process."""
+    config = settings(max_steps=3)
+    arguments = [*command(config), "precision=bf16"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(arguments, env=environment, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert all(torch.isfinite(torch.tensor(losses(config.out))))
+    assert "bf16" in (config.out / "log.txt").read_text()
