@@ -20,7 +20,7 @@ from cwm_tracer.programs.generator import KNOBS, generate
 from cwm_tracer.programs.split import clusters
 
 LEVELS = tuple(KNOBS)
-SEEDS = 500
+SEEDS = 400
 STEPS = 3000
 INTENDED = ("ValueError", "KeyError", "IndexError", "ZeroDivisionError")
 
@@ -68,14 +68,13 @@ def run(program: Program, text: str) -> Run:
 
 
 @functools.cache
-def runs(level: int) -> list[Run]:
-    programs = [generate(seed, level) for seed in range(SEEDS)]
-    return [run(program, text) for program in programs for text in program.inputs]
+def programs(level: int) -> list[Program]:
+    return [generate(seed, level) for seed in range(SEEDS)]
 
 
 @functools.cache
-def programs(level: int) -> list[Program]:
-    return [generate(seed, level) for seed in range(SEEDS)]
+def runs(level: int) -> list[Run]:
+    return [run(program, text) for program in programs(level) for text in program.inputs]
 
 
 @pytest.mark.parametrize("level", LEVELS)
