@@ -89,7 +89,7 @@ class _Code:
 class _Activation:
     """One frame of the program: what was last shown of it."""
 
-    __slots__ = ("active", "code", "depth", "known", "number", "raised", "recorder", "step", "tag")
+    __slots__ = ("active", "code", "depth", "known", "number", "raised_at", "recorder", "step", "tag")
 
     def __init__(self, recorder: Recorder, code: _Code, number: int) -> None:
         self.recorder = recorder
@@ -100,7 +100,7 @@ class _Activation:
         self.active = False
         self.depth = 0
         self.step = 0
-        self.raised = False
+        self.raised_at = -1
 
     def trace(self, frame: FrameType, event: str, arg: Any) -> Any:
         """Record one event of this frame (the local trace function)."""
@@ -108,7 +108,7 @@ class _Activation:
         try:
             line = frame.f_lineno or 0
             if event == "line":
-                self.raised = False
+                self.raised_at = -1
                 shown = self.code.multi.get(line)
                 if shown is None:
                     self.step = 0
@@ -168,7 +168,7 @@ class _Activation:
         """Record the call of this frame, or its resumption."""
         recorder = self.recorder
         self.active = True
-        self.raised = False
+        self.raised_at = -1
         self.step = 0
         self.depth = recorder.depth
         recorder.deeper()
@@ -182,14 +182,16 @@ class _Activation:
         recorder = self.recorder
         if event == "exception":
             recorder.count()
-            self.raised = True
+            self.raised_at = frame.f_lasti
             text = recorder.renderer.text(arg[1])
             recorder.exception = text, isinstance(arg[1], MemoryError)
             recorder.write(f"e{self.tag}{line}{FIELD}{text}{RECORD}")
         elif event == "return":
             recorder.count()
             operation = self.code.operations[frame.f_lasti]
-            suspended = self.code.generator and operation == _YIELD and not self.raised
+            left_at_yield = self.code.generator and operation == _YIELD
+            # An exception thrown in at a yield leaves the frame there, too.
+            suspended = left_at_yield and self.raised_at != frame.f_lasti
             kind = "y" if suspended else "r"
             recorder.write(f"{kind}{self.tag}{line}{FIELD}{recorder.renderer.text(arg)}{RECORD}")
             if self.active:

@@ -1,0 +1,253 @@
+"""Values as text."""
+
+import collections
+import dataclasses
+import enum
+import fractions
+import math
+import re
+
+import pytest
+from cwm_tracer.capture.values import Renderer, elided
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+ATOMS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.complex_numbers()
+    | st.text(max_size=20)
+    | st.binary(max_size=20)
+)
+HASHABLE = st.recursive(ATOMS, lambda inner: st.tuples(inner, inner), max_leaves=4)
+VALUES = st.recursive(
+    ATOMS,
+    lambda inner: (
+        st.lists(inner, max_size=6)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(HASHABLE, inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+def render(value, **options):
+    return Renderer(module=__name__, **options).text(value)
+
+
+@settings(deadline=None)
+@given(VALUES)
+def test_builtin_values_equal_their_repr(value):
+    assert render(value) == repr(value)
+
+
+@settings(deadline=None)
+@given(st.sets(HASHABLE, max_size=6) | st.frozensets(st.integers(), max_size=6))
+def test_sets_have_the_members_of_their_repr_in_an_order_of_their_own(value):
+    text = render(value)
+    # The same members, inserted the other way round, often iterate otherwise.
+    again = type(value)(reversed(list(value)))
+    assert text == render(again)
+    assert sorted(text) == sorted(repr(value))
+
+
+@settings(deadline=None)
+@given(VALUES, st.integers(64, 200), st.integers(8, 30), st.integers(1, 3))
+def test_budgets_bound_the_text_and_mark_what_is_left_out(value, size, nodes, depth):
+    text = render(value, value_bytes=size, value_nodes=nodes, value_depth=depth)
+    # Every level open at the end adds at most a mark, a bracket and one last atom.
+    assert len(text) <= size * 10 + 200 * (depth + 1)
+    assert text == repr(value) or elided(text) > 0
+
+
+def test_an_elided_text_says_how_much_is_missing():
+    text = render(list(range(1_000_000)))
+    assert len(text) < 10_000
+    shown = text.count(",")
+    assert elided(text) == 1_000_000 - shown
+    assert re.search(r"<\+\d+ more>\]$", text)
+    assert elided(render("x" * 10_000)) == 10_000 - render("x" * 10_000).count("x")
+
+
+def test_marks_inside_of_strings_are_no_elisions():
+    assert elided(render("<+3 more>")) == 0
+    assert elided(render(["it's <+3 more>", '"'])) == 0
+
+
+def test_integers_beyond_the_interpreters_own_limit():
+    assert render(10**4000) == f"<int of {(10**4000).bit_length()} bits>"
+    assert render(-(10**300)) == repr(-(10**300))
+
+
+def test_cycles_and_shared_containers():
+    loop = [1]
+    loop.append(loop)
+    table = {}
+    table["self"] = table
+    assert render(loop) == repr(loop)
+    assert render(table) == repr(table)
+    shared = []
+    for _ in range(60):
+        shared = [shared, shared]
+    assert len(render(shared)) < 100_000
+
+
+def test_deep_nesting_ends_at_the_depth_budget():
+    deep = []
+    for _ in range(5000):
+        deep = [deep]
+    assert elided(render(deep)) == 1
+
+
+class Point:
+    def __init__(self):
+        self.x = 1
+        self.y = [self]
+
+
+class Slotted:
+    __slots__ = ("a", "b")
+
+    def __init__(self):
+        self.b = 2
+
+
+class Loud:
+    calls = 0
+
+    def __init__(self):
+        self.size = 3
+
+    def __repr__(self):
+        Loud.calls += 1
+        return ".."
+
+    def __eq__(self, other):
+        raise AssertionError("compared")
+
+    def __hash__(self):
+        raise AssertionError("hashed")
+
+    def __getattribute__(self, name):
+        raise AssertionError("asked for an attribute")
+
+
+class Broken:
+    def __repr__(self):
+        raise ValueError("no")
+
+
+class LoudList(list):
+    def __iter__(self):
+        raise AssertionError("iterated")
+
+    def __len__(self):
+        raise AssertionError("measured")
+
+
+class LoudClass(type):
+    def __hash__(cls):
+        raise AssertionError("hashed")
+
+    def __eq__(cls, other):
+        raise AssertionError("compared")
+
+
+class OfLoudClass(metaclass=LoudClass):
+    pass
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+@dataclasses.dataclass
+class Row:
+    name: str
+    cells: list
+
+
+class Problem(Exception):
+    def __init__(self, code):
+        self.code = code
+
+
+Pair = collections.namedtuple("Pair", "left right")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Point(), "Point(x=1, y=[Point(...)])"),
+        (Slotted(), "Slotted(b=2)"),
+        (Color.RED, "<Color.RED: 1>"),
+        (Row("a", [1]), "Row(name='a', cells=[1])"),
+        (Pair(1, "b"), "Pair(left=1, right='b')"),
+        (ValueError("bad"), "ValueError('bad')"),
+        (KeyError("k", 2), "KeyError('k', 2)"),
+        (Problem(7), "Problem(7)"),
+        (LoudList([1, 2]), "LoudList([1, 2])"),
+        ([OfLoudClass()], "[<OfLoudClass object #1>]"),
+        (Point, "<class 'Point'>"),
+        (int, "<class 'int'>"),
+        (collections.OrderedDict, "<class 'collections.OrderedDict'>"),
+        (render, "<function render>"),
+        (len, "<built-in function len>"),
+        ([].append, "<built-in method append of list object>"),
+        (Point().__init__, "<bound method Point.__init__>"),
+        ((i for i in ()), "<generator object <genexpr>>"),
+        (math, "<module 'math'>"),
+        (iter([]), "<list_iterator object>"),
+        (collections.Counter("abb"), "Counter({'b': 2, 'a': 1})"),
+        (collections.defaultdict(list, {1: [2]}), "defaultdict(<class 'list'>, {1: [2]})"),
+        (collections.deque([1, 2], 3), "deque([1, 2], maxlen=3)"),
+        (collections.OrderedDict(a=1), "OrderedDict({'a': 1})"),
+        ({1: 2}.items(), "dict_items([(1, 2)])"),
+        (slice(1, None), "slice(1, None, None)"),
+        (fractions.Fraction(1, 3), "Fraction(1, 3)"),
+        (bytearray(b"ab"), "bytearray(b'ab')"),
+        (range(3), "range(0, 3)"),
+        (..., "Ellipsis"),
+    ],
+)
+def test_objects(value, text):
+    assert render(value) == text
+
+
+def test_nothing_of_the_program_runs():
+    Loud.calls = 0
+    assert render([{"a": Loud()}]) == "[{'a': Loud(size=3)}]"
+    assert Loud.calls == 0
+
+
+def test_own_repr_on_request():
+    class Quiet:
+        def __repr__(self):
+            return "Quiet!"
+
+    assert render([Quiet()], call_repr=True) == "[Quiet!]"
+    assert render(Loud(), call_repr=True) == "<..>"
+    assert render(Broken(), call_repr=True) == "<Broken object (repr raised ValueError)>"
+    renderer = Renderer(module=__name__, call_repr=True)
+    half = Broken()
+    half.ready = False
+    renderer.half_built[id(half)] = 1
+    assert renderer.text(half) == "Broken(ready=False)"
+
+
+def test_no_text_holds_an_address_or_a_separator():
+    odd = type("Na\x1eme", (), {})()
+    renderer = Renderer()
+    texts = [renderer.text(v) for v in (object(), odd, lambda: 0, {}.keys, memoryview(b""), zip())]
+    assert not any("0x" in text or "\x1e" in text for text in texts)
+
+
+def test_numbers_tell_objects_apart_and_are_stable():
+    renderer = Renderer()
+    one, other = object(), object()
+    assert renderer.text([one, other, one]) == (
+        "[<object object #1>, <object object #2>, <object object #1>]"
+    )
+    assert renderer.text(other) == "<object object #2>"
