@@ -38,12 +38,20 @@ def probe(what: str, out: Annotated[Path | None, typer.Option()] = None):
         raise ZeroDivisionError("deep down")
     if what == "exit":
         raise typer.Exit(7)
+    if what == "bug-in-run":
+        from cwm_core.config import CommandConfig
+        from cwm_core.rundir import open_run
+        class Config(CommandConfig):
+            out: Path
+        with open_run(out, "probe", Config(out=out)):
+            raise ZeroDivisionError("deep down")
     if what == "sleep":
         from cwm_core.config import CommandConfig
         from cwm_core.rundir import open_run
         class Config(CommandConfig):
             out: Path
         with open_run(out, "probe", Config(out=out)) as run:
+            run.log("said once")
             print("ready", flush=True)
             time.sleep(60)
 """
@@ -101,6 +109,12 @@ def test_bugs(probe, cwm_cli):
     assert "Traceback" in cwm_cli("--debug", "probe", "bug").stderr
 
 
+def test_bugs_in_a_run_leave_their_traceback_in_its_log(probe, cwm_cli, tmp_path):
+    done = cwm_cli("probe", "bug-in-run", "--out", str(tmp_path / "run"))
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
+
+
 def test_exit_codes_of_commands_pass_through(probe, cwm_cli):
     assert cwm_cli("probe", "exit").returncode == 7
     assert cwm_cli("probe").returncode == 2
@@ -125,7 +139,8 @@ def test_signals_stop_a_run_that_can_be_continued(probe, tmp_path, number, code)
         assert state == ("running" if number == signal.SIGKILL else "stopped")
         if number != signal.SIGKILL:
             assert errors.strip().splitlines() == [
-                "Stopped; the same command continues where it was."
+                "said once",
+                "Stopped; the same command continues where it was.",
             ]
     assert json.loads((out / "status.json").read_text())["starts"] == 2
 

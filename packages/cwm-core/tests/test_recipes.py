@@ -90,7 +90,8 @@ def log_of(out):
     return (out / "log").read_text().split()
 
 
-def test_stages_run_in_order_once(notes, cwm_cli):
+def test_stages_run_in_order_once(notes, tmp_path, cwm_cli):
+    (tmp_path / "random.py").write_text("raise RuntimeError('the wrong module')")
     done = cwm_cli("run", "notes.yaml")
     assert done.returncode == 0, done.stderr
     assert log_of(notes) == ["first", "s420", "otherwise"]

@@ -6,7 +6,6 @@ This module stays light (no pydantic): every ``plugin.py`` imports it to print h
 from __future__ import annotations
 
 import functools
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,8 +17,6 @@ from cwm_core.errors import CwmError, PluginError
 if TYPE_CHECKING:
     from cwm_core.components import ComponentConfig as ComponentConfig
     from cwm_core.plugin_loading import Plugin
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +146,9 @@ class Registry:
             except Exception as error:
                 message = f"hook cwm_{hook} raised {type(error).__name__}: {error}"
                 if plugin.report(message, error):
-                    _log.warning("plugin %s: %s", plugin.label, message)
+                    import logging  # not needed to print help
+
+                    logging.getLogger(__name__).warning("plugin %s: %s", plugin.label, message)
 
     def broken(self) -> Iterator[Plugin]:
         """Yield the plugins with problems."""

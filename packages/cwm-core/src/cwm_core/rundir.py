@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -191,8 +192,8 @@ def _work(run: RunDir) -> Iterator[RunDir]:
 
 
 def _finish(run: RunDir, state: str, error: BaseException | None) -> None:
-    if state == "failed":
-        _log.error("failed", exc_info=error)
+    if error is not None and state == "failed":
+        _write_traceback(run.path / "log.txt", error)
     for logger in run._loggers:
         logger.close()
     reason = f"{type(error).__name__}: {error}" if state == "failed" else None
@@ -203,6 +204,12 @@ def _finish(run: RunDir, state: str, error: BaseException | None) -> None:
             raise
         _log.exception("status.json could not be written")  # the first error matters more
     registry().emit("run_finished", run_dir=run.path, status=state)
+
+
+def _write_traceback(path: Path, error: BaseException) -> None:
+    """Keep the traceback in the log file only: the terminal gets one message from the shell."""
+    with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
+        file.write(f"{_now()} failed\n{''.join(traceback.format_exception(error))}")
 
 
 def _changes(saved: Path, text: str) -> dict[str, tuple[Any, Any]]:

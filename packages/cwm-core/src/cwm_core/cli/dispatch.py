@@ -20,11 +20,19 @@ from typer._click.exceptions import ClickException
 
 def run_command(name: str, arguments: list[str]) -> int:
     """Run a subcommand and return its exit code; errors of the command are raised."""
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    _show_warnings()
     command = registry().commands().get(name)
     if command is None:
         raise unknown_command(registry(), name)
     return _run(_typer_command(command), f"cwm {name}", arguments)
+
+
+def _show_warnings() -> None:
+    """Send warnings, and nothing below them, to stderr; a run's log.txt takes more."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
 
 
 def complete(arguments: list[str]) -> int:

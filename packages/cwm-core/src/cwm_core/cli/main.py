@@ -28,6 +28,7 @@ _signals: list[int] = []
 def main() -> NoReturn:
     """Entry point of the console script."""
     _catch_sigterm()
+    os.environ["PYTHONSAFEPATH"] = "1"  # a random.py in the current folder must not break workers
     sys.exit(run(sys.argv[1:]))
 
 

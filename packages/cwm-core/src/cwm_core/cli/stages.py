@@ -99,7 +99,7 @@ def _require_outputs(stage: Stage) -> None:
 
 def _execute(stage: Stage) -> None:
     """Run the stage; its own process group, so that it gets every signal once, from us."""
-    command = [sys.executable, "-m", "cwm_core", *stage.words]
+    command = [sys.executable, "-P", "-m", "cwm_core", *stage.words]
     with subprocess.Popen(command, process_group=0) as process:
         try:
             code = process.wait()

@@ -36,7 +36,7 @@ def cwm_cli(tmp_path: Path) -> CliRunner:
         timeout_s: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "cwm_core", *arguments],
+            [sys.executable, "-P", "-m", "cwm_core", *arguments],
             cwd=cwd or tmp_path,
             env={**os.environ, **(env or {})},
             capture_output=True,
@@ -53,8 +53,8 @@ def make_plugin(
 ) -> Iterator[PluginMaker]:
     """Install a throwaway distribution for this test, in this process and its children.
 
-    ``make_plugin("my-dist", modules={"my_plugin": source}, entry="my_plugin")`` writes the
-    modules and their dist-info into a new directory, puts it on sys.path and PYTHONPATH, and
+    ``make_plugin("my-dist", modules={"my_dist.plugin": source}, entry="my_dist.plugin")`` writes
+    the modules and their dist-info into a new directory, puts it on sys.path and PYTHONPATH, and
     empties the registry's cache. `entry` is the value of its entry point in the group ``cwm``.
     """
     from cwm_core.plugins import registry
@@ -71,9 +71,11 @@ def make_plugin(
     ) -> Path:
         directory = tmp_path_factory.mktemp(distribution)
         for module, source in modules.items():
-            (directory / f"{module}.py").write_text(source, encoding="utf-8")
+            path = directory / f"{module.replace('.', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(source, encoding="utf-8")
         _write_dist_info(directory, distribution, version, f"{name} = {entry}")
-        added.extend(modules)
+        added.extend(module.partition(".")[0] for module in modules)
         monkeypatch.syspath_prepend(str(directory))
         monkeypatch.setenv("PYTHONPATH", str(directory), prepend=os.pathsep)
         importlib.invalidate_caches()
@@ -81,8 +83,8 @@ def make_plugin(
         return directory
 
     yield make
-    for module in added:
-        sys.modules.pop(module, None)
+    for module in [name for name in sys.modules if name.partition(".")[0] in added]:
+        del sys.modules[module]
     registry.cache_clear()
 
 
