@@ -35,7 +35,10 @@ _OPTIMIZED = 0x1
 _RETURNS = frozenset(
     opcode.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in opcode.opmap
 )
-_YIELD = opcode.opmap["YIELD_VALUE"]
+_SUSPENSIONS = {opcode.opmap["YIELD_VALUE"]}
+if sys.version_info >= (3, 13):
+    # There, the instruction after the yield is the frame's last when it is reported.
+    _SUSPENSIONS.add(opcode.opmap["RESUME"])
 _IMPLICIT = frozenset(
     {
         "__module__",
@@ -189,7 +192,7 @@ class _Activation:
         elif event == "return":
             recorder.count()
             operation = self.code.operations[frame.f_lasti]
-            left_at_yield = self.code.generator and operation == _YIELD
+            left_at_yield = self.code.generator and operation in _SUSPENSIONS
             # An exception thrown in at a yield leaves the frame there, too.
             suspended = left_at_yield and self.raised_at != frame.f_lasti
             kind = "y" if suspended else "r"

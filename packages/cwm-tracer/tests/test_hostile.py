@@ -1,0 +1,198 @@
+"""Whatever a program does, it ends as a record with a stated outcome, and the next one runs."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from cwm_core.data.records import Outcome
+from cwm_tracer.capture.config import SettraceConfig
+from cwm_tracer.capture.decode import decode
+from cwm_tracer.capture.limits import Limits
+from cwm_tracer.programs.program import Program
+from hypothesis import given
+from hypothesis import strategies as st
+
+LIMITS = Limits(timeout_s=20, memory_bytes=256 << 20, output_bytes=64 << 10)
+IMPATIENT = LIMITS.model_copy(update={"timeout_s": 0.7})
+
+
+@pytest.fixture(scope="module")
+def patient():
+    with SettraceConfig().build(LIMITS) as tracer:
+        yield tracer
+
+
+@pytest.fixture(scope="module")
+def impatient():
+    with SettraceConfig().build(IMPATIENT) as tracer:
+        yield tracer
+
+
+def run(tracer, source, input="", entry="f"):
+    return tracer.record(Program("p", source, entry, (input,)), input)
+
+
+def still_works(tracer):
+    found = run(tracer, "def f(x):\n    return x\n", "7")
+    assert (found.outcome, found.frames[-1].value) == (Outcome.RETURNED, "7")
+
+
+ENDINGS = {
+    "syntax error": ("def f(:\n", "", "syntax_error", "line 1", 0),
+    "null byte": ("def f(): return 1\0\n", "", "syntax_error", "null", 0),
+    "deep source": (f"x = {'(' * 999}1{')' * 999}\n", "", "syntax_error", "parenthes", 0),
+    "exception at import": ("1 / 0\n", "", "load_error", "ZeroDivisionError", 0),
+    "exit at import": ("import sys\nsys.exit(3)\n", "", "load_error", "SystemExit(3)", 0),
+    "missing entry": ("def g(): pass\n", "", "load_error", "no 'f'", 0),
+    "entry is no function": ("f = 3\n", "", "load_error", "not callable", 0),
+    "input is no argument list": ("def f(x): pass\n", "1,,", "load_error", "argument list", 0),
+    "input raises": ("def f(x): pass\n", "1 / 0", "load_error", "division", 0),
+    "input does not fit": ("def f(x): pass\n", "1, 2", "raised", "TypeError", 0),
+    "endless loop": ("def f():\n    while True:\n        x = 1\n", "", "step_limit", "10000", 10_000),
+    "endless recursion": ("def f(n=0):\n    return f(n + 1)\n", "", "depth_limit", "500", 1000),
+    "prints a gigabyte": (
+        "def f():\n    for _ in range(10**6):\n        print('x' * 1000)\n",
+        "", "output_limit", "65536", 100,
+    ),
+    "writes a gigabyte": (
+        "import os\ndef f():\n    while True:\n        os.write(1, b'x' * 1000)\n",
+        "", "output_limit", "65536", 100,
+    ),
+    "os._exit": ("import os\ndef f():\n    x = 1\n    os._exit(3)\n", "", "exited", "code 3", 3),
+    "sys.exit": ("import sys\ndef f():\n    sys.exit(3)\n", "", "raised", "SystemExit(3)", 4),
+    "fork": ("import os\ndef f():\n    x = os.fork()\n    return 1\n", "", "forked", "fork", 4),
+    "fork bomb": ("import os\ndef f():\n    while True:\n        os.fork()\n", "", "forked", "fork", 3),
+    "fork bomb at import": ("import os\nwhile True:\n    os.fork()\n", "", "forked", "fork", 0),
+    "million elements": ("def f():\n    return list(range(10**6))\n", "", "returned", "", 3),
+    "repr raises": (
+        "class A:\n    def __repr__(self):\n        raise ValueError\ndef f():\n    return A()\n",
+        "", "returned", "", 3,
+    ),
+    "tracing is switched off": (
+        "import sys\ndef f():\n    x = 1\n    sys.settrace(None)\n    y = 2\n    return y\n",
+        "", "tracer_lost", "trace function", 3,
+    ),
+    "closes everything": (
+        "import os, sys\ndef f():\n    sys.stdout.close()\n    os.closerange(0, 1000)\n    return 2\n",
+        "", "returned", "", 5,
+    ),
+    "memory hog": (
+        "def f():\n    x = []\n    while True:\n        x.append(bytearray(10**7))\n",
+        "", "memory_limit", "", 4,
+    ),
+    "too large a list": ("def f():\n    return [0] * 10**10\n", "", "memory_limit", "", 3),
+    "segmentation fault": (
+        "import ctypes\ndef f():\n    x = 1\n    ctypes.string_at(0)\n", "", "crashed", "SIGSEGV", 3,
+    ),
+    "kills itself": (
+        "import os\ndef f():\n    x = 1\n    os.kill(os.getpid(), 9)\n", "", "crashed", "SIGKILL", 3,
+    ),
+    "kills its parent": (
+        "import os, time\ndef f():\n    os.kill(os.getppid(), 9)\n    time.sleep(60)\n",
+        "", "crashed", "killed", 2,
+    ),
+    "leaves threads": (
+        "import threading, time\ndef f():\n"
+        "    threading.Thread(target=time.sleep, args=(600,)).start()\n    return 1\n",
+        "", "returned", "", 3,
+    ),
+    "reads from standard input": ("def f():\n    return input()\n", "", "raised", "EOFError", 4),
+    "a metaclass with a bad hash": (
+        "class M(type):\n    def __hash__(c):\n        raise ValueError\n"
+        "class A(metaclass=M): pass\ndef f():\n    a = [A()]\n    return a\n",
+        "", "returned", "", 4,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ENDINGS)
+def test_endings(patient, case):
+    source, input, outcome, reason, frames = ENDINGS[case]
+    found = run(patient, source, input)
+    assert (found.outcome, reason in found.reason) == (outcome, True), found.reason
+    assert len(found.frames) >= frames
+    assert found.trace.complete == (outcome in ("returned", "raised"))
+    assert len(found.stdout) <= LIMITS.output_bytes
+    still_works(patient)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import time\ndef f():\n    x = 1\n    time.sleep(600)\n", "more than 0.7 s"),
+        ("def f():\n    x = 1\n    return 9 ** 9 ** 9\n", "more than 0.7 s"),
+        (
+            "import signal, time\ndef f():\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+            "    while True:\n        time.sleep(1)\n",
+            "more than 0.7 s",
+        ),
+        ("while True: pass\n", "while the program was loaded"),
+    ],
+)
+def test_what_takes_too_long_is_killed(impatient, source, reason):
+    found = run(impatient, source)
+    assert found.outcome == "timeout" and reason in found.reason
+    still_works(impatient)
+
+
+def test_a_descendant_in_a_session_of_its_own_is_killed(patient, tmp_path):
+    mark = tmp_path / "pid"
+    source = f"""
+import os, time
+def f():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.setsid()
+            open({str(mark)!r} + ".new", "w").write(str(os.getpid()))
+            os.rename({str(mark)!r} + ".new", {str(mark)!r})
+            time.sleep(600)
+        os._exit(0)
+    while not os.path.exists({str(mark)!r}):
+        time.sleep(0.01)
+    return 1
+"""
+    found = run(patient, source)
+    assert found.outcome == "forked"
+    assert not Path(f"/proc/{mark.read_text()}").exists()
+
+
+def test_nothing_is_left_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    source = "import os\ndef f():\n    os.mkdir('a')\n    open('a/b', 'w').write('x')\n    return os.listdir()\n"
+    with SettraceConfig().build(LIMITS) as tracer:
+        assert run(tracer, source).frames[-1].value == "['a']"
+        assert run(tracer, source).frames[-1].value == "['a']"
+        server = tracer._process._server.pid
+    assert list(tmp_path.iterdir()) == []
+    assert not Path(f"/proc/{server}").exists()
+
+
+def test_the_environment_is_cleared(patient, monkeypatch):
+    monkeypatch.setenv("SECRET_TOKEN", "x")
+    with SettraceConfig().build(LIMITS) as tracer:
+        found = run(tracer, "import os\ndef f():\n    return 'SECRET_TOKEN' in os.environ\n")
+    assert found.frames[-1].value == "False"
+
+
+def test_a_dead_server_is_replaced():
+    with SettraceConfig().build(LIMITS) as tracer:
+        still_works(tracer)
+        os.kill(tracer._process._server.pid, 9)
+        time.sleep(0.05)
+        still_works(tracer)
+
+
+def test_a_small_trace_budget_keeps_what_fits():
+    limits = LIMITS.model_copy(update={"trace_bytes": 64 << 10})
+    with SettraceConfig().build(limits) as tracer:
+        found = run(tracer, "def f():\n    for i in range(900):\n        x = str(i) * 400\n")
+    assert found.outcome == "value_limit"
+    assert len(found.frames) > 20
+
+
+@given(st.text(alphabet="kclsryeopdx0123456789-\x1e\x1f{}\"", max_size=200))
+def test_records_of_a_tampering_program_never_raise(records):
+    recording = decode(records, "def f():\n    pass\n")
+    assert len(recording.frames) <= records.count("\x1e") + 1
