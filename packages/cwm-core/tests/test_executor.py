@@ -158,6 +158,7 @@ def test_a_script_without_main_guard_is_told_so(tmp_path: Path) -> None:
     assert "if __name__ == '__main__':" in answer.stderr
 
 
+@pytest.mark.slow
 def test_a_missing_cluster_is_a_clear_error() -> None:
     pytest.importorskip("ray", reason="needs Ray")
     code = (

@@ -13,6 +13,7 @@ from cwm_core.data.records import (
     TRAJECTORY_SCHEMA,
     Outcome,
     TraceRecord,
+    frame_from_json,
     trajectory_from_row,
     trajectory_to_row,
 )
@@ -165,6 +166,21 @@ def test_what_json_cannot_hold_is_refused() -> None:
     trajectory = Trajectory("task", (), metadata={"handle": object()})
     with pytest.raises(DataError, match="'id' cannot be stored"):
         trajectory_to_row(trajectory, "id")
+
+
+@settings(deadline=None)
+@given(frame=st.one_of(STATE_FRAMES, VALUE_FRAMES))
+def test_frames_in_a_task_survive_storage(frame: Frame) -> None:
+    trajectory = Trajectory("task", (), metadata={"task": {"data": {"frames": (frame,)}}})
+    stored = trajectory_from_row(trajectory_to_row(trajectory, "id"))
+    (found,) = stored.metadata["task"]["data"]["frames"]
+    assert everything(frame_from_json(found)) == everything(frame)
+    assert frame_from_json(frame) is frame
+
+
+def test_what_is_no_frame_is_refused() -> None:
+    with pytest.raises(DataError, match="is no frame"):
+        frame_from_json({"event": "jump", "source": ""})
 
 
 def test_datasets_loads_trace_records(tmp_path: Path) -> None:

@@ -153,12 +153,35 @@ def frames_from_row(rows: list[dict[str, Any]]) -> tuple[Frame, ...]:
     )
 
 
+def frame_to_json(frame: Frame) -> dict[str, Any]:
+    """Return a frame as JSON values, as trajectories store the frames of their tasks."""
+    fields = {name: getattr(frame, name) for name in Frame.__slots__}
+    locals_ = None if frame.locals is None else dict(frame.locals)
+    return {**fields, "event": frame.event.value, "locals": locals_}
+
+
+def frame_from_json(value: Frame | Mapping[str, Any]) -> Frame:
+    """Rebuild a frame from `frame_to_json`; frames are returned as they are.
+
+    Raises:
+        DataError: the value is no frame.
+    """
+    if isinstance(value, Frame):
+        return value
+    try:
+        return Frame(**{**value, "event": Event(value["event"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{value!r:.200} is no frame: {error!r}") from error
+
+
 _encode_json = json.JSONEncoder(default=dict).encode
 _EVENTS = {event.value: event for event in Event}
 
 
 def trajectory_to_row(trajectory: Trajectory, trajectory_id: str) -> dict[str, Any]:
     """Return the row of `TRAJECTORY_SCHEMA`; mappings are stored as JSON, sorted by key.
+
+    Frames in them are stored by `frame_to_json` and tuples as lists.
 
     Raises:
         DataError: metadata, outcome or rewards hold something that JSON cannot.
@@ -240,12 +263,20 @@ def _utf8(text: str) -> str:
 
 def _json(value: Mapping[str, Any], trajectory_id: str) -> str:
     try:
-        return json.dumps(dict(value), sort_keys=True)
+        return json.dumps(dict(value), sort_keys=True, default=_json_default)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"trajectory {trajectory_id!r} cannot be stored: {error}",
             "task data, metadata, outcome and rewards must consist of JSON values",
         ) from error
+
+
+def _json_default(value: Any) -> Any:
+    if isinstance(value, Frame):
+        return frame_to_json(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
 @cache

@@ -59,10 +59,11 @@ class RayExecutor(PoolExecutor):
             options = {"include_dashboard": False, "log_to_driver": False}
         try:
             self._ray.init(logging_level=logging.ERROR, **options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Ray raises bare exceptions when a node does not start
+            self._ray.shutdown()
             raise RunError(
-                f"cannot connect to the Ray cluster {address!r}: {error}",
-                "start it with `ray start --head`, or leave executor.address empty",
+                f"cannot connect to the Ray cluster {address or 'of this machine'!r}: {error}",
+                "start one with `ray start --head` and give executor.address=auto",
             ) from error
 
 

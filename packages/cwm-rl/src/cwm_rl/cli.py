@@ -1,0 +1,52 @@
+"""The command `cwm rl`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def rl() -> None:
+    """Reinforcement learning."""
+
+
+@app.command()
+def score(
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML with the same keys.")
+    ] = None,
+) -> None:
+    """Score stored trajectories: data=DIR reward=NAME out=DIR.
+
+    The same command continues what was stopped.
+    """
+    from cwm_core.config import compose
+    from cwm_core.rundir import open_run
+    from cwm_rl.config import ScoreConfig
+
+    settings = compose("rl score", ScoreConfig, overrides or [], config)
+    with open_run(settings.out, "rl score", settings) as run:
+        if run.is_done:
+            typer.echo(f"{settings.out} is complete; nothing to do")
+            return
+        from cwm_rl.score import score as run_score
+
+        summary = run_score(settings, run)
+    _show(settings.reward_key, summary)
+    typer.echo(f"in {settings.out / 'trajectories'}")
+
+
+def _show(name: str, summary: dict[str, dict[str, float]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("episodes that ended with", "count", f"mean {name}")
+    for reason, values in summary.items():
+        table.add_row(reason, str(values["count"]), f"{values['mean']:.4f}")
+    Console().print(table)

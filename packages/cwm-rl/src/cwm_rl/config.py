@@ -1,0 +1,31 @@
+"""Configuration of the commands of cwm-rl."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from cwm_core.components import ComponentConfig
+from cwm_core.config import CommandConfig, Slot
+
+
+class ScoreConfig(CommandConfig):
+    """`cwm rl score`: score stored trajectories."""
+
+    data: Path
+    """Directory of trajectory shards."""
+    out: Path
+    """Run directory; the scored trajectories go to its ``trajectories/``."""
+    reward: Annotated[ComponentConfig, Slot("rewards")]
+    """What to score with."""
+    key: str = ""
+    """Name under which the score is stored; empty: the reward's own name."""
+    concurrency: int = Field(32, ge=1)
+    """Trajectories scored at once."""
+
+    @property
+    def reward_key(self) -> str:
+        """Name under which the score is stored."""
+        return self.key or self.reward.name
