@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cwm_core.data.records import TraceRecord, Outcome
+
+from cwm_core.data.records import Outcome, TraceRecord
 from cwm_core.data.shards import ShardWriter
 from cwm_core.text.tokenizer import Tokenizer, train_bpe
 from cwm_core.trace.codec import pieces

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from cwm_train.attention.base import Attention, Layout
 from cwm_train.attention.config import Chunked, Flex, Reference, Sdpa
 

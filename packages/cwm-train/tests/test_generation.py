@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 import torch
+
 from cwm_core.engine.base import Engine, SamplingParams
 from cwm_core.errors import CwmError, DataError
 from cwm_train.checkpoint.hf import save_pretrained, with_tokenizer
@@ -77,9 +78,7 @@ def test_stop_token_ends_a_row_and_is_its_last_token(model, prompts):
 
 
 def test_logprobs_are_those_of_scoring(model, prompts):
-    completions = generate(
-        model, prompts, SamplingParams(max_tokens=9, temperature=1.0, seed=3)
-    )
+    completions = generate(model, prompts, SamplingParams(max_tokens=9, temperature=1.0, seed=3))
     sequences = [[*p, *c.token_ids] for p, c in zip(prompts, completions)]
     for prompt, completion, scores in zip(prompts, completions, score(model, sequences, 40)):
         assert scores.logprobs[len(prompt) :] == pytest.approx(completion.logprobs, abs=1e-4)
@@ -116,9 +115,7 @@ def test_nucleus_keeps_only_the_likeliest(model):
     order = probabilities.argsort(descending=True)
     nucleus = int((probabilities[order].cumsum(0) < 0.5).sum()) + 1
     allowed = set(order[:nucleus].tolist())
-    params = [
-        SamplingParams(max_tokens=1, temperature=1.0, top_p=0.5, seed=i) for i in range(100)
-    ]
+    params = [SamplingParams(max_tokens=1, temperature=1.0, top_p=0.5, seed=i) for i in range(100)]
     drawn = {c.token_ids[0] for c in generate(model, [prompt] * 100, params)}
     assert drawn <= allowed
     assert len(drawn) > 1 or nucleus == 1

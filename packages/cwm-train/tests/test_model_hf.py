@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from cwm_train.attention.config import Reference, Sdpa
-from cwm_train.model.config import Cwm32b, CwmModelConfig, RopeParameters
+from cwm_train.model.config import Cwm32b, CwmModelConfig, CwmTiny, RopeParameters
 from cwm_train.model.loss import IGNORE
 from cwm_train.model.transformer import CwmForCausalLM
 
@@ -133,3 +134,14 @@ def test_fan_in_initialisation_starts_as_identity():
     embedded = model.model.embed_tokens(ids_bt)
     normalised = embedded / (embedded.square().mean(-1, keepdim=True) + 1e-5).sqrt()
     assert torch.allclose(model.model(ids_bt), normalised, atol=1e-5)
+
+
+def test_induction_initialisation_copies_what_it_has_seen():
+    """Before any training, repeated random text is continued far better than by chance."""
+    torch.manual_seed(0)
+    model = CwmTiny(vocab_size=700).build().eval()
+    ids_bt = torch.randint(0, 700, (4, 100)).repeat(1, 3)
+    with torch.no_grad():
+        guesses = model(ids_bt).argmax(-1)
+    accuracy = (guesses[:, 110:-1] == ids_bt[:, 111:]).float().mean()
+    assert accuracy > 10 / 700

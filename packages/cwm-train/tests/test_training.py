@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
+
 from cwm_core.errors import ConfigError, CwmError, DataError, RunError
 from cwm_core.rundir import open_run, read_metrics, read_status
+from cwm_train.attention.config import Sdpa
 from cwm_train.checkpoint.hf import load_pretrained
 from cwm_train.commands.train import run_training
 from cwm_train.data.config import Text, Traces
@@ -21,8 +24,6 @@ from cwm_train.data.mixers import Weighted
 from cwm_train.loop.config import TrainConfig
 from cwm_train.model.config import CwmTiny
 from cwm_train.optim.config import AdamW
-from cwm_train.attention.config import Sdpa
-from pydantic import ValidationError
 
 SMALL = {
     "hidden_size": 32,
@@ -67,9 +68,12 @@ def test_a_run_learns_and_leaves_a_complete_directory(settings):
     entries = read_metrics(config.out / "metrics.jsonl")
     measured = [e for e in entries if "validation/loss" in e]
     assert [e["step"] for e in measured] == [20, 40]
-    assert 0 <= measured[-1]["validation/frame_accuracy"] <= measured[-1][
-        "validation/token_accuracy"
-    ] <= 1
+    assert (
+        0
+        <= measured[-1]["validation/frame_accuracy"]
+        <= measured[-1]["validation/token_accuracy"]
+        <= 1
+    )
     assert {"lr", "tokens", "tokens_per_s", "grad_norm", "progress"} <= entries[0].keys()
     assert (config.out / "loss.svg").read_text().lstrip().startswith("<?xml")
     assert (config.out / "loss.png").read_bytes().startswith(b"\x89PNG")
@@ -118,7 +122,7 @@ def command(config: TrainConfig) -> list[str]:
         f"tokenizer={config.tokenizer}", "sources.traces.name=traces",
         f"sources.traces.path={source.path}", *(f"model.{k}={v}" for k, v in SMALL.items()),
         "sequence_length=256", "batch_tokens=1024", f"max_steps={config.max_steps}",
-        "log_every=1", "threads=1", "checkpoint_every_steps=5", f"cache={config.cache}",
+        "log_every=1", "threads=1", "checkpoint_every_steps=10", f"cache={config.cache}",
     ]  # fmt: skip
 
 
@@ -140,15 +144,15 @@ def _safe_losses(out: Path) -> list[float]:
 @pytest.mark.slow
 def test_kill_and_interrupt_lose_nothing(settings, tmp_path):
     """One run is killed, then interrupted, then finished; its losses are the whole run's."""
-    whole = settings(out=tmp_path / "whole", max_steps=120, checkpoint_every_steps=5)
+    whole = settings(out=tmp_path / "whole", max_steps=60, checkpoint_every_steps=10)
     run_training(whole)
-    torn = settings(out=tmp_path / "torn", max_steps=120, checkpoint_every_steps=5)
+    torn = settings(out=tmp_path / "torn", max_steps=60, checkpoint_every_steps=10)
     killed = start(torn)
-    wait_for_steps(killed, torn.out, 12)
+    wait_for_steps(killed, torn.out, 14)
     killed.kill()
     killed.communicate()
     interrupted = start(torn)
-    wait_for_steps(interrupted, torn.out, 30)
+    wait_for_steps(interrupted, torn.out, 25)
     interrupted.send_signal(signal.SIGINT)
     interrupted.communicate(timeout=120)
     assert interrupted.returncode == 130
@@ -293,8 +297,9 @@ def test_training_never_reads_another_split(settings, traces, tokenizer):
 
 def test_a_changed_configuration_is_refused(settings):
     run_training(settings(max_steps=1))
-    with pytest.raises(ConfigError, match="sequence_length"), open_run(
-        settings().out, "train", settings(sequence_length=128)
+    with (
+        pytest.raises(ConfigError, match="sequence_length"),
+        open_run(settings().out, "train", settings(sequence_length=128)),
     ):
         pass
 

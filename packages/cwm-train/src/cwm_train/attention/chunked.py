@@ -93,16 +93,17 @@ class ChunkedAttention:
         training = torch.is_grad_enabled() and q_bhte.dtype == torch.float32
         if not training or isinstance(plan, Dense):
             return self._sdpa(q_bhte, k_bgse, v_bgse, plan)
-        rows, heads, tokens, width = q_bhte.shape
+        rows, heads, tokens, _ = q_bhte.shape
         groups = heads // k_bgse.shape[1]
         if groups > 1:
             k_bgse, v_bgse = (x.repeat_interleave(groups, 1) for x in (k_bgse, v_bgse))
         if plan.lengths == [tokens] * rows:
-            y_mne = _attend(*(x.flatten(0, 1) for x in (q_bhte, k_bgse, v_bgse)), plan.window)
+            q_mne, k_mne, v_mne = (x.flatten(0, 1) for x in (q_bhte, k_bgse, v_bgse))
+            y_mne = _attend(q_mne, k_mne, v_mne, plan.window)
             return y_mne.unflatten(0, (rows, heads))
         qkv = torch.stack([x.transpose(0, 1).flatten(1, 2) for x in (q_bhte, k_bgse, v_bgse)])
-        parts = qkv.split(plan.lengths, 2)
-        y_hne = torch.cat([_attend(*part, plan.window) for part in parts], 1)
+        documents = [part.unbind(0) for part in qkv.split(plan.lengths, 2)]
+        y_hne = torch.cat([_attend(q, k, v, plan.window) for q, k, v in documents], 1)
         return y_hne.unflatten(1, (rows, tokens)).transpose(0, 1)
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Reference(ComponentConfig):
-    """Dense masks and an explicit softmax in fp32: slow, and what the others are checked against."""
+    """Dense masks and an explicit softmax in fp32: slow; the others are checked against it."""
 
     def build(self) -> Attention:
         """Build the backend."""

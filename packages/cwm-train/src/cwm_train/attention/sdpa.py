@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from cwm_train.attention.base import Layout
 
@@ -65,7 +65,7 @@ def _lay_end_to_end(x_bhte: Tensor) -> Tensor:
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     grouped = q.shape[1] != k.shape[1]
-    return F.scaled_dot_product_attention(
+    return functional.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
     )
 
@@ -80,9 +80,7 @@ def attend_document(q: Tensor, k: Tensor, v: Tensor, window: int | None) -> Tens
     for start in range(0, tokens, block):
         stop, first = min(start + block, tokens), max(0, start - window + 1)
         mask = _band(stop - start, stop - first, window, q.device)
-        outputs.append(
-            _attend(q[:, :, start:stop], k[:, :, first:stop], v[:, :, first:stop], mask)
-        )
+        outputs.append(_attend(q[:, :, start:stop], k[:, :, first:stop], v[:, :, first:stop], mask))
     return torch.cat(outputs, 2)
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cwm_core.atomic import atomic_path, atomic_write, disk_errors
-from cwm_core.errors import DataError
-from cwm_core.text.special_tokens import BEGIN_OF_TEXT, END_OF_TEXT, EOM, EOT, PAD
-from cwm_core.text.tokenizer import Tokenizer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cwm_core.atomic import atomic_path, atomic_write, disk_errors
+from cwm_core.errors import DataError
+from cwm_core.text.special_tokens import BEGIN_OF_TEXT, END_OF_TEXT, EOM, EOT, PAD
+from cwm_core.text.tokenizer import Tokenizer
 from cwm_train.attention.base import Attention
 from cwm_train.model.config import CwmModelConfig
 from cwm_train.model.transformer import CwmForCausalLM
@@ -104,8 +104,8 @@ def load_model(
     with torch.device("meta"):
         model = CwmForCausalLM(config, attention)
     weights = read_weights(Path(directory))
-    if config.tie_word_embeddings:
-        weights.setdefault("lm_head.weight", weights.get("model.embed_tokens.weight"))
+    if config.tie_word_embeddings and "model.embed_tokens.weight" in weights:
+        weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])
     check_weights(model, weights, Path(directory))
     weights = {name: tensor.to(device, dtype) for name, tensor in weights.items()}
     model.load_state_dict(weights, assign=True)
@@ -137,7 +137,7 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
 def check_weights(model: CwmForCausalLM, weights: dict[str, Tensor], where: Path) -> None:
     """Raise `DataError` that names the first weight that is missing, unknown or misshapen."""
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items() if tensor is not None}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             raise DataError(

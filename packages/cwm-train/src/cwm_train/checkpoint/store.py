@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from cwm_core.atomic import disk_errors
 from cwm_core.errors import RunError
 
@@ -35,9 +36,7 @@ class CheckpointStore:
         self.directory = directory
         self._keep = keep
 
-    def save(
-        self, step: int, state: dict[str, Any], write_model: Callable[[Path], None]
-    ) -> Path:
+    def save(self, step: int, state: dict[str, Any], write_model: Callable[[Path], None]) -> Path:
         """Write the checkpoint of a step and drop the oldest; raise `RunError` if the disk refuses.
 
         `state` holds tensors and plain values only. The directory gets its name when all is
@@ -71,7 +70,9 @@ class CheckpointStore:
             problem = damage(path)
             if problem is None:
                 return path
-            log.warning("checkpoint %s is damaged (%s); falling back to the one before", path, problem)
+            log.warning(
+                "checkpoint %s is damaged (%s); falling back to the one before", path, problem
+            )
         if candidates:
             raise RunError(
                 f"every checkpoint in {self.directory} is damaged",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
 from cwm_core.components import ComponentConfig
 from cwm_core.config import CommandConfig, Slot
 
@@ -59,7 +60,6 @@ def _cache_bytes_per_token(config: CwmModelConfig) -> int:
 
 def _config(model: str) -> CwmModelConfig:
     from cwm_core.plugins import registry
-
     from cwm_train.model.config import CwmModelConfig
 
     if Path(model).is_dir():
@@ -79,8 +79,8 @@ def init(
 
     settings = compose("model init", InitConfig, overrides or [], config)
     import torch
-    from cwm_core.text.tokenizer import Tokenizer
 
+    from cwm_core.text.tokenizer import Tokenizer
     from cwm_train.checkpoint.hf import save_pretrained, with_tokenizer
 
     tokenizer = Tokenizer.load(settings.tokenizer)
@@ -98,8 +98,8 @@ def export(
 ) -> None:
     """Write a model as `transformers` loads it, in another precision if wanted."""
     import torch
-    from cwm_core.errors import ConfigError
 
+    from cwm_core.errors import ConfigError
     from cwm_train.checkpoint.hf import load_pretrained, save_pretrained
 
     if dtype not in ("float32", "bfloat16", "float16"):

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from cwm_core.config import CommandConfig
 from pydantic import Field
+
+from cwm_core.config import CommandConfig
 
 app = typer.Typer(no_args_is_help=True, help="Train and inspect tokenizers.")
 
@@ -78,7 +79,6 @@ def _texts(config: TokenizerConfig) -> Iterator[str]:
     from cwm_core.errors import CodecError
     from cwm_core.trace.codec import pieces
     from cwm_core.trace.frames import Trace
-
     from cwm_train.data.traces import trace_directory
 
     rows = read_shards(

@@ -20,7 +20,6 @@ def train(
     """Train a model: cwm train sources.traces.name=traces sources.traces.path=DIR tokenizer=DIR
     max_minutes=10 out=RUN."""
     from cwm_core.config import compose
-
     from cwm_train.loop.config import TrainConfig
 
     run_training(compose("train", TrainConfig, overrides or [], config))
@@ -29,7 +28,6 @@ def train(
 def run_training(config: TrainConfig) -> Path:
     """Train as configured (or continue); return the directory of the final model."""
     from cwm_core.rundir import open_run
-
     from cwm_train.loop.run import train_in
 
     with open_run(config.out, "train", config) as run:

@@ -56,8 +56,6 @@ def collate(rows: Sequence[Sequence[Document]], sequence_length: int) -> Batch:
             ids[b, start:end] = document.ids
             positions[b, start:end] = np.arange(end - start)
             documents[b, start:end] = number
-            labels[b, start : end - 1] = np.where(
-                document.loss_mask[1:], document.ids[1:], IGNORE
-            )
+            labels[b, start : end - 1] = np.where(document.loss_mask[1:], document.ids[1:], IGNORE)
             start = end
     return Batch(*(torch.from_numpy(x) for x in (ids, positions, documents, labels)))

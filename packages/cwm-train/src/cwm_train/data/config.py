@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cwm_core.plugins import ComponentConfig
 from pydantic import Field
+
+from cwm_core.plugins import ComponentConfig
 
 if TYPE_CHECKING:
     from cwm_core.text.tokenizer import Tokenizer
-
     from cwm_train.data.document import DocumentSource
 
 LossOn = Literal["predicted", "observations", "all"]

@@ -66,9 +66,7 @@ class TokenStore:
     offsets: npt.NDArray[np.int64]
 
     @classmethod
-    def collect(
-        cls, documents: Iterable[tuple[list[int], npt.NDArray[np.uint8]]]
-    ) -> TokenStore:
+    def collect(cls, documents: Iterable[tuple[list[int], npt.NDArray[np.uint8]]]) -> TokenStore:
         """Store (ids, flags) pairs in memory."""
         ids, bits, offsets = [], [], [0]
         for tokens, token_flags in documents:

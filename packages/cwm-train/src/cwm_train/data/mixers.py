@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from pydantic import Field
+
 from cwm_core.errors import ConfigError
 from cwm_core.plugins import ComponentConfig
-from pydantic import Field
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,7 @@ class _WeightedMixer:
 class Weighted(ComponentConfig):
     """Constant shares of the tokens; by default in proportion to the sources' sizes."""
 
-    weights: dict[str, float] = {}
+    weights: dict[str, float] = Field({})
     """Weight of each source by name; sources that are not named get none."""
 
     def build(self, lengths: Lengths, seed: int = 0) -> Mixer:
@@ -84,7 +85,7 @@ class Sequential(ComponentConfig):
 
     order: tuple[str, ...] = ()
     """Names of the sources; by default all, in the order of the configuration."""
-    epochs: dict[str, float] = {}
+    epochs: dict[str, float] = Field({})
     """How often each source is read; once by default."""
 
     def build(self, lengths: Lengths, seed: int = 0) -> Mixer:
@@ -116,9 +117,9 @@ class _CurriculumMixer:
 class Curriculum(ComponentConfig):
     """Shares that move in a straight line from `start` to `end`, then stay."""
 
-    start: dict[str, float] = {}
+    start: dict[str, float] = Field({})
     """Weights at the beginning; by size if empty."""
-    end: dict[str, float] = {}
+    end: dict[str, float] = Field({})
     """Weights after `tokens`; by size if empty."""
     tokens: float = Field(1e6, gt=0)
     """How many tokens the move takes."""

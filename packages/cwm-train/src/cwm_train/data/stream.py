@@ -15,8 +15,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from cwm_core.errors import DataError
 
+from cwm_core.errors import DataError
 from cwm_train.data.document import Document, DocumentSource
 from cwm_train.data.mixers import Mixer
 from cwm_train.data.packing import best_fit
@@ -43,8 +43,8 @@ class ShuffledSource:
     def __init__(self, source: DocumentSource, capacity: int, too_long: TooLong, name: str) -> None:
         self._source, self._capacity = source, capacity
         lengths = np.asarray(source.lengths)
-        self._kept = np.flatnonzero(lengths <= capacity) if too_long == "drop" else np.arange(
-            len(lengths)
+        self._kept = (
+            np.flatnonzero(lengths <= capacity) if too_long == "drop" else np.arange(len(lengths))
         )
         self._seed = np.frombuffer(name.encode(), dtype=np.uint8)
         self.lengths = np.minimum(lengths[self._kept], capacity)
@@ -67,9 +67,7 @@ class ShuffledSource:
             chosen.extend(order[first:last].tolist())
         return chosen
 
-    def _epoch(
-        self, epoch: int, seed: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _epoch(self, epoch: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         rng = np.random.default_rng([seed, epoch, *self._seed])
         order = rng.permutation(len(self.lengths))
         return order, np.cumsum(self.lengths[order]) - self.lengths[order]

@@ -8,10 +8,10 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+
 from cwm_core.errors import DataError
 from cwm_core.text.special_tokens import BEGIN_OF_TEXT, END_OF_TEXT
 from cwm_core.text.tokenizer import Tokenizer
-
 from cwm_train.data.config import Text
 from cwm_train.data.document import DocumentSource, StoredSource, TokenStore, flags
 
@@ -26,7 +26,9 @@ def build_text(config: Text, tokenizer: Tokenizer) -> DocumentSource:
     return StoredSource([store], "all")
 
 
-def _document(text: str, tokenizer: Tokenizer, begin: int, end: int) -> tuple[list[int], np.ndarray]:
+def _document(
+    text: str, tokenizer: Tokenizer, begin: int, end: int
+) -> tuple[list[int], np.ndarray]:
     ids = [begin, *tokenizer.encode(text), end]
     return ids, flags(len(ids))
 

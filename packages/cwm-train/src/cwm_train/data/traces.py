@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
 from cwm_core.data.records import COMPLETE_OUTCOMES, frames_from_row
 from cwm_core.data.shards import read_shards, shard_files
 from cwm_core.errors import CodecError, DataError
@@ -16,7 +17,6 @@ from cwm_core.progress import progress
 from cwm_core.text.tokenizer import Tokenizer
 from cwm_core.trace.codec import EncodedTrace, Role, render_ids
 from cwm_core.trace.frames import Trace
-
 from cwm_train.data.config import LossOn, Traces
 from cwm_train.data.document import DocumentSource, StoredSource, TokenStore, flags
 

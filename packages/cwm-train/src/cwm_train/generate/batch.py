@@ -9,10 +9,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from cwm_core.engine.base import Completion, SamplingParams
-from cwm_core.errors import DataError
 from torch import Tensor
 
+from cwm_core.engine.base import Completion, SamplingParams
+from cwm_core.errors import DataError
 from cwm_train.generate.sampling import Sampler
 from cwm_train.model.cache import KVCache
 from cwm_train.model.transformer import CwmForCausalLM
@@ -55,9 +55,7 @@ class DecodingBatch:
         """
         longest = max(len(prompt) for _, prompt, _ in requests)
         room = longest + min(256, max(params.max_tokens for _, _, params in requests))
-        cache = KVCache(
-            self._model.config, len(requests), room, self._device, self._dtype
-        )
+        cache = KVCache(self._model.config, len(requests), room, self._device, self._dtype)
         ids_bt = torch.zeros(len(requests), longest, dtype=torch.long)
         for b, (_, prompt, _) in enumerate(requests):
             ids_bt[b, : len(prompt)] = torch.tensor(list(prompt))

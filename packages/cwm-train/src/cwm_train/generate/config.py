@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cwm_core.components import ComponentConfig
 from pydantic import Field
+
+from cwm_core.components import ComponentConfig
 
 if TYPE_CHECKING:
     from cwm_core.engine.base import Engine

@@ -13,10 +13,10 @@ from itertools import count
 from typing import Any
 
 import torch
+
 from cwm_core.engine.base import Completion, SamplingParams, Scores
 from cwm_core.errors import RunError
 from cwm_core.text.tokenizer import Tokenizer
-
 from cwm_train.checkpoint.hf import load_pretrained
 from cwm_train.generate.batch import DecodingBatch, check_prompt
 from cwm_train.generate.config import Local

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from cwm_core.engine.base import SamplingParams
 from torch import Tensor
+
+from cwm_core.engine.base import SamplingParams
 
 
 class Sampler:

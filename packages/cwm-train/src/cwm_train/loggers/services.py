@@ -24,7 +24,7 @@ class TensorBoardLogger:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise _missing("tensorboard", "tensorboard") from error
-        self._writer: Any = SummaryWriter(str(directory))  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(directory))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write every metric as a scalar."""

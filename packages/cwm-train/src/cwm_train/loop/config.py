@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from cwm_core.components import ComponentConfig
-from cwm_core.config import CommandConfig, Slot
 from pydantic import Field, model_validator
 
+from cwm_core.components import ComponentConfig
+from cwm_core.config import CommandConfig, Slot
 from cwm_train.data.config import LossOn
 
 
@@ -32,7 +32,7 @@ class TrainConfig(CommandConfig):
     """How attention is computed."""
     sources: Annotated[dict[str, ComponentConfig], Slot("sources")] = Field(min_length=1)
     """Named sources of documents."""
-    validation: Annotated[dict[str, ComponentConfig], Slot("sources")] = {}
+    validation: Annotated[dict[str, ComponentConfig], Slot("sources")] = Field({})
     """Sources to measure on; by default the sources that have splits, at ``validation``."""
     mixer: Annotated[ComponentConfig, Slot("mixers", default="weighted")]
     """The order in which sources are read."""
@@ -46,7 +46,7 @@ class TrainConfig(CommandConfig):
     """Tokens in a packed row."""
     too_long: Literal["drop", "cut"] = "drop"
     """What happens to longer documents; either is counted and logged."""
-    batch_tokens: int = Field(4096, gt=0)
+    batch_tokens: int = Field(2048, gt=0)
     """Tokens per optimizer step, all processes together."""
     accumulate: int = Field(1, gt=0)
     """Parts in which a step's batch is computed, to save memory; the result is the same."""

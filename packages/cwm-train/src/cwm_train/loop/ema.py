@@ -16,7 +16,7 @@ class Ema:
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self._parameters = list(model.parameters())
+        self._parameters: list[Tensor] = list(model.parameters())
         self._decay = decay
         self.averages: list[Tensor] = [p.detach().clone() for p in self._parameters]
 

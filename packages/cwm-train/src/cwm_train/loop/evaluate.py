@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import torch
-from cwm_core.text.special_tokens import FRAME_SEP
-from cwm_core.text.tokenizer import Tokenizer
 from torch import Tensor
 
+from cwm_core.text.special_tokens import FRAME_SEP
+from cwm_core.text.tokenizer import Tokenizer
 from cwm_train.data.batch import Batch, collate
 from cwm_train.data.document import Document, DocumentSource
 from cwm_train.data.packing import best_fit
@@ -42,7 +42,7 @@ def evaluate(
     sums = torch.zeros(5, dtype=torch.float64)
     for batch in batches:
         batch = batch.to(device)
-        logprobs_n, greedy_n = model.scores(
+        logprobs_n, greedy_n, _ = model.scores(
             batch.ids_bt,
             batch.labels_bt,
             positions_bt=batch.positions_bt,

@@ -35,12 +35,14 @@ def plot_losses(metrics: Path, directory: Path) -> None:
         more = right.get_legend_handles_labels()
         lines, labels = lines + more[0], labels + more[1]
     axis.legend(lines, labels, loc="center right")
-    for name, options in (("loss.svg", {}), ("loss.png", {"dpi": 150})):
-        with atomic_path(directory / name) as temporary:
-            figure.savefig(temporary, format=Path(name).suffix[1:], **options)
+    for kind in ("svg", "png"):
+        with atomic_path(directory / f"loss.{kind}") as temporary:
+            figure.savefig(temporary, format=kind, dpi=150)
 
 
-def _series(axis: object, entries: list[dict[str, float]], key: str, label: str, color: str) -> None:
+def _series(
+    axis: object, entries: list[dict[str, float]], key: str, label: str, color: str
+) -> None:
     points = [(e["step"], e[key]) for e in entries if key in e]
     if points:
         axis.plot(*zip(*points), marker="o", markersize=3, color=color, label=label)  # type: ignore[attr-defined]

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import PartialState
+
 from cwm_core.rundir import RunDir
 from cwm_core.text.tokenizer import Tokenizer
-
 from cwm_train.loop.config import TrainConfig
 from cwm_train.loop.evaluate import validation_batches
 from cwm_train.loop.precision import mixed_precision
@@ -29,9 +29,7 @@ def train_in(run: RunDir, config: TrainConfig) -> Path:
     stream = build_stream(config, tokenizer, cache)
     sources = build_sources(validation_configs(config), tokenizer, "predicted", cache)
     rows = max(1, EVAL_TOKENS // config.sequence_length)
-    validation = validation_batches(
-        sources, config.eval_documents, config.sequence_length, rows
-    )
+    validation = validation_batches(sources, config.eval_documents, config.sequence_length, rows)
     device = PartialState().device
     accelerator = Accelerator(mixed_precision=mixed_precision(config.precision, device))
     model = build_model(config, tokenizer)

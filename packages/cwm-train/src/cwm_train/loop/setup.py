@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from cwm_core.components import ComponentConfig
 from cwm_core.errors import ConfigError
 from cwm_core.text.tokenizer import Tokenizer
-
 from cwm_train.checkpoint.hf import check_weights, read_weights, with_tokenizer
 from cwm_train.data.document import DocumentSource
 from cwm_train.data.stream import PackedStream
@@ -84,6 +84,4 @@ def build_stream(config: TrainConfig, tokenizer: Tokenizer, cache: Path) -> Pack
         log.info("source %s: %d documents, %d tokens", name, len(source), source.lengths.sum())
     lengths = {name: source.lengths for name, source in sources.items()}
     mixer = config.mixer.build(lengths, config.seed)
-    return PackedStream(
-        sources, mixer, config.sequence_length, config.seed, config.too_long
-    )
+    return PackedStream(sources, mixer, config.sequence_length, config.seed, config.too_long)

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+
 from cwm_core.errors import RunError
 from cwm_core.plugins import registry
 from cwm_core.progress import Progress, progress
 from cwm_core.rundir import RunDir
 from cwm_core.text.tokenizer import Tokenizer
-
 from cwm_train.checkpoint.hf import own_weights, read_weights, save_pretrained
 from cwm_train.checkpoint.store import CheckpointStore, load_state
 from cwm_train.data.batch import Batch, collate
@@ -29,6 +29,8 @@ from cwm_train.loop.interrupt import Interrupt
 from cwm_train.loop.plot import plot_losses
 from cwm_train.loop.state import TrainState, progress_of
 from cwm_train.model.transformer import CwmForCausalLM
+
+PLOT_EVERY_S = 30.0
 
 
 class Trainer:
@@ -57,6 +59,7 @@ class Trainer:
         self.state = TrainState()
         self.store = CheckpointStore(run.path / "checkpoints", config.keep_checkpoints)
         self._last_checkpoint = time.monotonic()
+        self._last_plot = -math.inf
         self._window = _Window()
 
     def fit(self) -> Path:
@@ -93,9 +96,9 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         loss = self._backward(parts, labelled)
-        norm = float(self.accelerator.clip_grad_norm_(
-            self.wrapped.parameters(), self.config.grad_clip
-        ))
+        norm = float(
+            self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.grad_clip)
+        )
         if math.isfinite(loss) and math.isfinite(norm):
             self.optimizer.step()
             self.state.bad_steps = 0
@@ -206,12 +209,18 @@ class Trainer:
                 "torch_rng": torch.get_rng_state(),
             }
             path = self.store.save(self.state.step, state, self._write_model)
-            plot_losses(self.run.metrics_path, self.run.path)
+            self._plot()
             registry().emit(
                 "checkpoint_saved", run_dir=self.run.path, path=path, step=self.state.step
             )
         self.accelerator.wait_for_everyone()
         self._last_checkpoint = time.monotonic()
+
+    def _plot(self) -> None:
+        """Draw the loss curve, at most every half minute: drawing takes a second."""
+        if time.monotonic() - self._last_plot > PLOT_EVERY_S:
+            plot_losses(self.run.metrics_path, self.run.path)
+            self._last_plot = time.monotonic()
 
     def _write_model(self, directory: Path) -> None:
         save_pretrained(self.model, self.tokenizer, directory)
@@ -239,6 +248,7 @@ class Trainer:
 
     def _finish(self) -> Path:
         self.validate()
+        self._last_plot = -math.inf
         self.save_checkpoint()
         final = self.run.path / "model"
         if self.accelerator.is_main_process:

@@ -77,6 +77,4 @@ class KVCache:
             (self.keys_bgsd, other.keys_bgsd),
             (self.values_bgsd, other.values_bgsd),
         ):
-            mine[:] = [
-                torch.cat((a[:, :, :slots], b[:, :, :slots])) for a, b in zip(mine, theirs)
-            ]
+            mine[:] = [torch.cat((a[:, :, :slots], b[:, :, :slots])) for a, b in zip(mine, theirs)]

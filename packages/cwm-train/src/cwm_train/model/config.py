@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cwm_core.errors import ConfigError, DataError
 from cwm_core.plugins import ComponentConfig
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 if TYPE_CHECKING:
     from cwm_train.attention.base import Attention
     from cwm_train.model.transformer import CwmForCausalLM
 
-FULL = "full_attention"
-SLIDING = "sliding_attention"
+FULL: Final = "full_attention"
+SLIDING: Final = "sliding_attention"
 LayerType = Literal["full_attention", "sliding_attention"]
+Initialisation = Literal["normal", "fan_in", "induction"]
 
 
 class RopeParameters(BaseModel):
@@ -80,7 +82,7 @@ class CwmModelConfig(ComponentConfig):
     """Kind of each layer; by default every fourth, from the first on, is full attention."""
     mlp_bias: Literal[False] = False
     """CWM has no biases."""
-    attention_dropout: Literal[0.0] = 0.0
+    attention_dropout: float = Field(0.0, ge=0, le=0)
     """CWM is trained without dropout."""
     bos_token_id: int | None = 128000
     """Id that opens a sequence."""
@@ -88,9 +90,10 @@ class CwmModelConfig(ComponentConfig):
     """Ids after which generation stops."""
     pad_token_id: int | None = None
     """Id that fills up batches."""
-    init: Literal["normal", "fan_in"] = "normal"
+    init: Initialisation = "normal"
     """``normal``: every weight from N(0, initializer_range); ``fan_in``: std fan_in**-0.5 and zero
-    output projections, so that every layer begins as the identity (not part of config.json)."""
+    output projections, so that every layer begins as the identity; ``induction``: the same, and
+    two layers that begin as induction heads (not part of config.json)."""
 
     @model_validator(mode="after")
     def _consistent(self) -> CwmModelConfig:
@@ -175,83 +178,88 @@ class CwmModelConfig(ComponentConfig):
         return CwmForCausalLM(config, attention)
 
 
-PLAIN_ROPE = RopeParameters(rope_type="default", rope_theta=10_000.0)
+SMALL_ROPE = RopeParameters(rope_type="default", rope_theta=100_000.0)
 
 
 class CwmTiny(CwmModelConfig):
     """0.8 M parameters beside the embeddings: learns traces on a laptop in minutes."""
 
-    vocab_size: int = 1024
-    hidden_size: int = 128
-    intermediate_size: int = 352
-    num_hidden_layers: int = 4
-    num_attention_heads: int = 4
-    num_key_value_heads: int = 4
-    head_dim: int = 32
-    max_position_embeddings: int = 4096
-    rope_parameters: RopeParameters = PLAIN_ROPE
-    sliding_window: int = 1024
-    init: Literal["normal", "fan_in"] = "fan_in"
+    vocab_size: int = Field(1024, gt=0)
+    hidden_size: int = Field(128, gt=0)
+    intermediate_size: int = Field(352, gt=0)
+    num_hidden_layers: int = Field(4, gt=0)
+    num_attention_heads: int = Field(2, gt=0)
+    num_key_value_heads: int = Field(2, gt=0)
+    head_dim: int = Field(64, gt=0, multiple_of=2)
+    max_position_embeddings: int = Field(4096, gt=0)
+    rope_parameters: RopeParameters = SMALL_ROPE
+    sliding_window: int = Field(64, gt=0)
+    layer_types: tuple[LayerType, ...] | None = None
+    """Kind of each layer; by default sliding and full in turn."""
+    init: Initialisation = "induction"
+
+    @property
+    def layer_pattern(self) -> tuple[LayerType, ...]:
+        """Kind of each layer, the default pattern filled in."""
+        if self.layer_types is not None:
+            return self.layer_types
+        return tuple(FULL if i % 2 else SLIDING for i in range(self.num_hidden_layers))
 
 
-class CwmMini(CwmModelConfig):
+class CwmMini(CwmTiny):
     """5 M parameters beside the embeddings: an hour on a laptop."""
 
-    vocab_size: int = 2048
-    hidden_size: int = 256
-    intermediate_size: int = 704
-    num_hidden_layers: int = 7
-    num_attention_heads: int = 8
-    num_key_value_heads: int = 4
-    head_dim: int = 32
-    max_position_embeddings: int = 8192
-    rope_parameters: RopeParameters = PLAIN_ROPE
-    sliding_window: int = 2048
-    init: Literal["normal", "fan_in"] = "fan_in"
+    vocab_size: int = Field(2048, gt=0)
+    hidden_size: int = Field(256, gt=0)
+    intermediate_size: int = Field(704, gt=0)
+    num_hidden_layers: int = Field(6, gt=0)
+    num_attention_heads: int = Field(4, gt=0)
+    max_position_embeddings: int = Field(8192, gt=0)
+    sliding_window: int = Field(128, gt=0)
 
 
 class Cwm150m(CwmModelConfig):
     """160 M parameters with the full vocabulary: one consumer GPU."""
 
-    hidden_size: int = 768
-    intermediate_size: int = 1536
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    num_key_value_heads: int = 4
-    head_dim: int = 64
+    hidden_size: int = Field(768, gt=0)
+    intermediate_size: int = Field(1536, gt=0)
+    num_hidden_layers: int = Field(12, gt=0)
+    num_attention_heads: int = Field(12, gt=0)
+    num_key_value_heads: int = Field(4, gt=0)
+    head_dim: int = Field(64, gt=0, multiple_of=2)
     tie_word_embeddings: bool = True
 
 
 class Cwm1b(CwmModelConfig):
     """1 B parameters: one large GPU."""
 
-    hidden_size: int = 2048
-    intermediate_size: int = 5632
-    num_hidden_layers: int = 16
-    num_attention_heads: int = 32
-    num_key_value_heads: int = 8
-    head_dim: int = 64
+    hidden_size: int = Field(2048, gt=0)
+    intermediate_size: int = Field(5632, gt=0)
+    num_hidden_layers: int = Field(16, gt=0)
+    num_attention_heads: int = Field(32, gt=0)
+    num_key_value_heads: int = Field(8, gt=0)
+    head_dim: int = Field(64, gt=0, multiple_of=2)
     tie_word_embeddings: bool = True
 
 
 class Cwm3b(CwmModelConfig):
     """3 B parameters: a node of GPUs."""
 
-    hidden_size: int = 3072
-    intermediate_size: int = 8192
-    num_hidden_layers: int = 26
-    num_attention_heads: int = 24
-    num_key_value_heads: int = 8
+    hidden_size: int = Field(3072, gt=0)
+    intermediate_size: int = Field(8192, gt=0)
+    num_hidden_layers: int = Field(26, gt=0)
+    num_attention_heads: int = Field(24, gt=0)
+    num_key_value_heads: int = Field(8, gt=0)
     tie_word_embeddings: bool = True
 
 
 class Cwm8b(CwmModelConfig):
     """8 B parameters, the size of the ablations."""
 
-    hidden_size: int = 4096
-    intermediate_size: int = 14336
-    num_hidden_layers: int = 32
-    num_attention_heads: int = 32
+    hidden_size: int = Field(4096, gt=0)
+    intermediate_size: int = Field(14336, gt=0)
+    num_hidden_layers: int = Field(32, gt=0)
+    num_attention_heads: int = Field(32, gt=0)
 
 
 class Cwm32b(CwmModelConfig):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 IGNORE = -100
@@ -44,9 +43,7 @@ class _HeadCrossEntropy(torch.autograd.Function):
             if grad_hidden_nd is None or grad_weight_vd is None:
                 continue
             grad_cv = logprobs_cv.exp_()
-            grad_cv.scatter_add_(
-                1, labels_c[:, None], grad_cv.new_full((len(labels_c), 1), -1.0)
-            )
+            grad_cv.scatter_add_(1, labels_c[:, None], grad_cv.new_full((len(labels_c), 1), -1.0))
             grad_cv = grad_cv.to(hidden_nd.dtype)
             torch.mm(grad_cv, weight_vd, out=grad_hidden_nd[start : start + size])
             if hidden_nd.dtype == torch.float32:
@@ -78,17 +75,15 @@ def head_cross_entropy(hidden_nd: Tensor, weight_vd: Tensor, labels_n: Tensor) -
 @torch.no_grad()
 def label_scores(
     hidden_nd: Tensor, weight_vd: Tensor, labels_n: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return each label's log-probability (nats, fp32) and the argmax token, in chunks."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each label's log-probability (nats, fp32), the likeliest token and its own."""
     weight_vd = weight_vd.to(hidden_nd.dtype)
-    logprobs, greedy = [], []
-    for hidden_cd, labels_c in zip(
-        hidden_nd.split(chunk_rows(weight_vd.shape[0])),
-        labels_n.split(chunk_rows(weight_vd.shape[0])),
-    ):
-        logits_cv = (hidden_cd @ weight_vd.T).float()
-        logprobs.append(-F.cross_entropy(logits_cv, labels_c, reduction="none"))
-        greedy.append(logits_cv.argmax(-1))
-    if not logprobs:
-        return hidden_nd.new_zeros(0, dtype=torch.float32), labels_n.new_zeros(0)
-    return torch.cat(logprobs), torch.cat(greedy)
+    size = chunk_rows(weight_vd.shape[0])
+    label_logprobs, best_logprobs = torch.empty(2, len(labels_n), device=hidden_nd.device)
+    best = torch.empty_like(labels_n)
+    for start in range(0, len(labels_n), size):
+        part = slice(start, start + size)
+        logprobs_cv = (hidden_nd[part] @ weight_vd.T).float().log_softmax(-1)
+        label_logprobs[part] = logprobs_cv.gather(1, labels_n[part, None])[:, 0]
+        best_logprobs[part], best[part] = logprobs_cv.max(-1)
+    return label_logprobs, best, best_logprobs

@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cwm_train.attention.base import Attention, Layout
 from cwm_train.attention.chunked import ChunkedAttention
 from cwm_train.model.cache import KVCache
 from cwm_train.model.config import CwmModelConfig
+from cwm_train.model.induction import induction_heads
 from cwm_train.model.loss import IGNORE, head_cross_entropy, label_scores
 from cwm_train.model.rope import inverse_frequencies, rotate, rotation
 
@@ -56,9 +57,7 @@ class SelfAttention(nn.Module):
         k_bgte = rotate(self.k_proj(x_btd).view(heads), *context.rotation).transpose(1, 2)
         v_bgte = self.v_proj(x_btd).view(heads).transpose(1, 2)
         if context.cache is not None:
-            k_bgte, v_bgte = context.cache.update(
-                self.layer, k_bgte, v_bgte, context.positions_bt
-            )
+            k_bgte, v_bgte = context.cache.update(self.layer, k_bgte, v_bgte, context.positions_bt)
             k_bgte, v_bgte = k_bgte.to(q_bhte.dtype), v_bgte.to(q_bhte.dtype)
         y_bhte = context.attention(q_bhte, k_bgte, v_bgte, context.plans[self.window])
         return self.o_proj(y_bhte.transpose(1, 2).flatten(2))
@@ -75,7 +74,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x_btd: Tensor) -> Tensor:
         """Transform each token on its own."""
-        return self.down_proj(F.silu(self.gate_proj(x_btd)) * self.up_proj(x_btd))
+        return self.down_proj(functional.silu(self.gate_proj(x_btd)) * self.up_proj(x_btd))
 
 
 class DecoderLayer(nn.Module):
@@ -183,6 +182,8 @@ class CwmForCausalLM(nn.Module):
                 weight.zero_()
             else:
                 weight.normal_(std=weight.shape[1] ** -0.5)
+        if self.config.init == "induction" and not self.lm_head.weight.is_meta:
+            induction_heads(self)
 
     def forward(
         self,
@@ -204,8 +205,10 @@ class CwmForCausalLM(nn.Module):
         return head_cross_entropy(hidden_nd, self.lm_head.weight, labels_n)
 
     @torch.no_grad()
-    def scores(self, ids_bt: Tensor, labels_bt: Tensor, **layout: Any) -> tuple[Tensor, Tensor]:
-        """Return log-probability (nats) and argmax for each labelled position, in order, (N,)."""
+    def scores(
+        self, ids_bt: Tensor, labels_bt: Tensor, **layout: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return for each labelled position, in order, what `label_scores` does, each (N,)."""
         hidden_nd, labels_n = _labelled(self.model(ids_bt, **layout), labels_bt)
         return label_scores(hidden_nd, self.lm_head.weight, labels_n)
 

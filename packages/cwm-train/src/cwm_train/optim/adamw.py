@@ -20,7 +20,8 @@ def adamw_groups(
     config: AdamW, named_parameters: Iterable[tuple[str, nn.Parameter]]
 ) -> list[dict[str, Any]]:
     """Return parameter groups: decayed matrices, and the rest."""
-    decayed, rest = [], []
+    decayed: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in named_parameters:
         (decayed if is_hidden_matrix(name, parameter) else rest).append(parameter)
     shared = {"lr": config.lr, "betas": (config.beta1, config.beta2), "eps": config.eps}

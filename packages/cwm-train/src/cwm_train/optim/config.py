@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
-from cwm_core.plugins import ComponentConfig
 from pydantic import Field
+
+from cwm_core.plugins import ComponentConfig
 
 if TYPE_CHECKING:
     from torch import nn

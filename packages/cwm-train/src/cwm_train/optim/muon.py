@@ -54,7 +54,7 @@ class MuonWithAdamW(torch.optim.AdamW):
             self.param_groups = groups
 
     def _muon_step(self, group: dict[str, Any]) -> None:
-        by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+        by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
         for parameter in group["params"]:
             if parameter.grad is not None:
                 by_shape[parameter.shape].append(parameter)
@@ -64,7 +64,7 @@ class MuonWithAdamW(torch.optim.AdamW):
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
             torch._foreach_add_(parameters, list(updates), alpha=-rate)
 
-    def _nesterov(self, parameters: list[nn.Parameter], momentum: float) -> Tensor:
+    def _nesterov(self, parameters: list[Tensor], momentum: float) -> Tensor:
         grads = [p.grad for p in parameters if p.grad is not None]
         for parameter in parameters:
             state = self.state[parameter]
@@ -83,9 +83,7 @@ def _shape_factor(scale: str, rows: int, columns: int) -> float:
     return math.sqrt(max(1.0, rows / columns))
 
 
-def build_muon(
-    config: Muon, named_parameters: Iterable[tuple[str, nn.Parameter]]
-) -> MuonWithAdamW:
+def build_muon(config: Muon, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> MuonWithAdamW:
     """Build the optimizer from the model's named parameters."""
     named = list(named_parameters)
     matrices = [p for name, p in named if is_hidden_matrix(name, p)]

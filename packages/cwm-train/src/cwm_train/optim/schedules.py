@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from cwm_core.plugins import ComponentConfig
 from pydantic import Field, model_validator
+
+from cwm_core.plugins import ComponentConfig
 
 
 class _WarmUp(ComponentConfig):

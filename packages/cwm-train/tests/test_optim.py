@@ -1,0 +1,133 @@
+"""Optimizers and schedules."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.nn.functional import cross_entropy
+
+from cwm_train.model.config import CwmTiny
+from cwm_train.model.loss import head_cross_entropy, label_scores
+from cwm_train.optim.config import AdamW, Muon
+from cwm_train.optim.muon import orthogonalise
+from cwm_train.optim.schedules import Cosine, Linear, Wsd
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 5, 12), (2, 12, 5)])
+def test_orthogonalised_matrices_have_singular_values_near_one(shape):
+    torch.manual_seed(0)
+    values = torch.linalg.svdvals(orthogonalise(torch.randn(shape), 5))
+    assert values.min() > 0.5 and values.max() < 1.5
+
+
+def test_muon_step_is_that_of_torch():
+    """torch.optim.Muon works in bf16, hence the tolerance."""
+    torch.manual_seed(0)
+    ours, theirs = (torch.nn.Parameter(torch.ones(6, 4)) for _ in range(2))
+    mine = Muon(lr=0.1, weight_decay=0.1).build([("layers.0.mlp.up_proj.weight", ours)])
+    other = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.1)
+    for _ in range(3):
+        grad = torch.randn(6, 4)
+        ours.grad, theirs.grad = grad.clone(), grad.clone()
+        mine.step()
+        other.step()
+    assert torch.allclose(ours, theirs, atol=0.02)
+
+
+@pytest.mark.parametrize("config", [AdamW(lr=0.01), Muon()], ids=lambda c: type(c).__name__)
+def test_optimizers_minimise_and_restore(config):
+    torch.manual_seed(0)
+    shape = {"vocab_size": 32, "hidden_size": 16, "intermediate_size": 16, "head_dim": 8}
+    model = CwmTiny(**shape, num_hidden_layers=1, init="fan_in").build()
+    ids_bt = torch.randint(0, 32, (2, 20))
+    optimizer = config.build(model.named_parameters())
+
+    def train(steps: int) -> float:
+        for _ in range(steps):
+            loss = model(ids_bt, labels_bt=ids_bt.roll(-1, 1)) / 40
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return float(loss.detach())
+
+    first = train(1)
+    assert train(30) < 0.5 * first
+    weights = {k: v.clone() for k, v in model.state_dict().items()}
+    state = optimizer.state_dict()
+    saved = torch.load(_through_disk(state), weights_only=True)
+    wanted = train(3)
+    model.load_state_dict(weights)
+    optimizer = config.build(model.named_parameters())
+    optimizer.load_state_dict(saved)
+    assert train(3) == wanted
+
+
+def _through_disk(state):
+    import io
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return buffer
+
+
+def test_embeddings_and_norms_are_not_decayed():
+    model = CwmTiny(vocab_size=32).build()
+    optimizer = AdamW(weight_decay=0.5).build(model.named_parameters())
+    decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
+    names = {name for name, p in model.named_parameters() if id(p) in decayed}
+    assert names
+    assert all("proj" in name for name in names)
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize("schedule", [Cosine(floor=0.1), Linear(floor=0.1), Wsd(floor=0.1)])
+def test_schedules_warm_up_and_end_at_the_floor(schedule):
+    factor = schedule.build()
+    values = [factor(x / 1000) for x in range(1001)]
+    assert 0 < values[0] < 0.01
+    assert max(values) == pytest.approx(1.0, abs=1e-3)
+    assert values[-1] == pytest.approx(0.1)
+    peak = values.index(max(values))
+    assert values[:peak] == sorted(values[:peak])
+    assert values[peak:] == sorted(values[peak:], reverse=True)
+
+
+def test_stable_part_and_overfull_budget_of_wsd():
+    factor = Wsd(warmup=0.1, decay=0.5).build()
+    assert [factor(x) for x in (0.1, 0.3, 0.5)] == [1.0, 1.0, 1.0]
+    assert factor(0.75) == pytest.approx(0.5)
+    with pytest.raises(ValidationError, match="exceed"):
+        Wsd(warmup=0.6, decay=0.6)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 10**9])
+def test_chunked_loss_equals_the_plain_one(monkeypatch, chunk_bytes):
+    from cwm_train.model import loss
+
+    size = loss.chunk_rows(50, chunk_bytes)
+    monkeypatch.setattr(loss, "chunk_rows", lambda vocab: size)
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(70, 8).requires_grad_(), torch.randn(50, 8).requires_grad_()
+    labels = torch.randint(0, 50, (70,))
+    mine = head_cross_entropy(hidden, weight, labels)
+    plain = cross_entropy(hidden @ weight.T, labels, reduction="sum")
+    assert torch.allclose(mine, plain, rtol=1e-5)
+    for a, b in zip(
+        torch.autograd.grad(3 * mine, (hidden, weight)),
+        torch.autograd.grad(3 * plain, (hidden, weight)),
+    ):
+        assert torch.allclose(a, b, atol=1e-4)
+    logprobs, best, best_logprobs = label_scores(hidden, weight, labels)
+    assert -logprobs.sum() == pytest.approx(float(plain.detach()), rel=1e-5)
+    assert torch.equal(best, (hidden @ weight.T).argmax(-1))
+    assert torch.equal(
+        best_logprobs.argmin(), (hidden @ weight.T).log_softmax(-1).max(-1)[0].argmin()
+    )
+
+
+def test_loss_without_labels_is_zero():
+    hidden = torch.randn(0, 8, requires_grad=True)
+    loss = head_cross_entropy(hidden, torch.randn(5, 8), torch.zeros(0, dtype=torch.long))
+    assert float(loss.detach()) == 0.0
