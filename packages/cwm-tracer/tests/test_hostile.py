@@ -158,6 +158,33 @@ def f():
     assert not Path(f"/proc/{mark.read_text()}").exists()
 
 
+def test_an_orphan_of_a_killed_server_is_killed(patient, tmp_path):
+    mark = tmp_path / "pid"
+    source = f"""
+import os, time
+def f():
+    server = os.getppid()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        time.sleep(600)
+    open({str(mark)!r}, "w").write(str(child))
+    os.kill(server, 9)
+    time.sleep(600)
+"""
+    assert run(patient, source).outcome == "crashed"
+    assert not _alive(int(mark.read_text()))
+    still_works(patient)
+
+
+def _alive(process):
+    """Whether a process runs; a zombie, for which nobody here can wait, does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     source = "import os\ndef f():\n    os.mkdir('a')\n    open('a/b', 'w').write('x')\n    return os.listdir()\n"

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -51,6 +52,7 @@ class TracedProcess:
         self._fork = fork and hasattr(os, "fork")
         self._server: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
+        self._mark = f"CWM_TRACER={secrets.token_hex(8)}"
         self._files = [_shared_file(name) for name in ("events", "output", "errors")]
         os.ftruncate(self._files[0], trace_bytes)
 
@@ -103,7 +105,7 @@ class TracedProcess:
             except subprocess.TimeoutExpired:
                 return {"timed_out": True}
             finally:
-                _end(process)
+                _end(process, self._mark)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if os.getpid() != self._owner:
@@ -123,7 +125,7 @@ class TracedProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=_environment(),
+                env=_environment(self._mark),
                 cwd=work,
                 pass_fds=self._files,
                 start_new_session=True,
@@ -140,25 +142,26 @@ class TracedProcess:
                 server.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 server.wait(0.5)
-            _end(server)
+            _end(server, self._mark)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], mark: str) -> None:
     """Kill what is left of a process and its descendants, and reap it."""
     if process.poll() is None:
         reaper.kill_tree(process.pid)
-    reaper.kill_session(process.pid)
     process.wait()
+    reaper.kill_marked(mark)
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
 
 
-def _environment() -> dict[str, str]:
+def _environment(mark: str) -> dict[str, str]:
     """Return a cleared environment in which hashes are the same every time."""
+    name, _, value = mark.partition("=")
     kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "SYSTEMROOT") if name in os.environ}
-    return {**kept, "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, name: value, "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _send(process: subprocess.Popen[bytes], request: dict[str, Any]) -> None:
