@@ -202,7 +202,7 @@ def test_training_run_without_losses(tmp_path: Path, name: str) -> None:
     if name != "missing":
         run.mkdir()
         (run / "metrics.jsonl").write_text('{"step": 1, "lr": 0.1}\n' if name == "no_loss" else "")
-    with pytest.raises(DataError, match="metrics.jsonl"):
+    with pytest.raises(DataError, match=r"metrics\.jsonl"):
         read_training(run)
 
 

@@ -204,6 +204,27 @@ def test_traces_beyond_the_token_limit_are_counted_not_scored(
     assert figures(summary)["trace_exact"][1] == free
 
 
+def test_generation_stops_well_beyond_the_true_length(shards: Path, tokenizer: Tokenizer) -> None:
+    asked: set[int] = set()
+
+    class Endless(EmptyEngine):
+        async def generate(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
+            asked.add(params.max_tokens)
+            ids = (65,) * params.max_tokens
+            return Completion(ids, (0.0,) * len(ids), "length")
+
+    benchmark = make(shards, tokenizer, teacher_forced=False, length_factor=1.5)
+    summary = run(benchmark, Endless())
+    assert summary.counts["hit_token_limit"] == 12
+    assert asked == {
+        min(2048, int(1.5 * (len(e.ids) - e.prompt_length)) + 64)
+        for e in (
+            render_ids(Trace(t.data["context"], t.data["frames"]), tokenizer)
+            for t in benchmark.tasks()
+        )
+    }
+
+
 def test_an_answer_that_does_not_fit_is_the_engines_fault(
     shards: Path, tokenizer: Tokenizer
 ) -> None:

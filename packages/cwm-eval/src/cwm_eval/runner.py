@@ -78,7 +78,7 @@ class Runner:
                 raise
             except Exception as failure:
                 error = failure
-                _log.warning("task %s, attempt %d failed: %r", task.id, attempt, failure)
+                _log.info("task %s, attempt %d failed: %r", task.id, attempt, failure)
             if attempt <= self.retries:
                 await asyncio.sleep(self.pause_s * 2 ** (attempt - 1))
         problem = {"kind": type(error).__name__, "message": str(error)}

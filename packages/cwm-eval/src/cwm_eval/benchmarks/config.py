@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from cwm_core.components import ComponentConfig
 
 if TYPE_CHECKING:
@@ -27,10 +29,12 @@ class TracePrediction(ComponentConfig):
     """Ask for predictions after true prefixes: one `score` call per trace."""
     free_running: bool = True
     """Ask for whole traces: one `generate` call per trace."""
-    free_running_limit: int | None = None
+    free_running_limit: int | None = Field(default=None, ge=0)
     """Generate for this many traces only (drawn by `seed`); all are still teacher-forced."""
-    max_new_tokens: int = 2048
+    max_new_tokens: int = Field(default=2048, ge=1)
     """Generate at most so many tokens; traces that are longer than this are not generated."""
+    length_factor: float = Field(default=2.0, ge=1.0)
+    """Stop at so many times the true length (plus 64 tokens): by then a prediction is wrong."""
     environment: str = "trace_prediction"
     """The environment component that holds the tasks and judges free-running predictions."""
 

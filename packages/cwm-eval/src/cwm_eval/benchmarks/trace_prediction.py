@@ -21,6 +21,7 @@ from cwm_eval.benchmarks.teacher_forced import score_frames
 from cwm_eval.samples import Sample
 
 _KEPT_MISTAKES = 50
+_SPARE_TOKENS = 64
 
 
 class TracePredictionBenchmark:
@@ -68,7 +69,7 @@ class TracePredictionBenchmark:
             "prompt_tokens": encoded.prompt_length,
             "new_tokens": new_tokens,
             "teacher": await self._teacher_forced(engine, encoded, trace),
-            "free": None if reason else await self._free_running(engine, transition),
+            "free": None if reason else await self._free_running(engine, transition, new_tokens),
             "no_free_run": reason,
         }
 
@@ -109,9 +110,14 @@ class TracePredictionBenchmark:
         ids = [max(scores.greedy_ids[t], -1) for t in where]
         return self.tokenizer.decode(ids)
 
-    async def _free_running(self, engine: Engine, transition: Transition) -> dict[str, Any]:
+    async def _free_running(
+        self, engine: Engine, transition: Transition, new_tokens: int
+    ) -> dict[str, Any]:
+        enough = int(self.config.length_factor * new_tokens) + _SPARE_TOKENS
         params = SamplingParams(
-            max_tokens=self.config.max_new_tokens, temperature=0.0, stop_token_ids=self._stops
+            max_tokens=min(enough, self.config.max_new_tokens),
+            temperature=0.0,
+            stop_token_ids=self._stops,
         )
         began = time.monotonic()
         answer = await engine.generate(transition.observation.token_ids or (), params)
