@@ -117,7 +117,7 @@ def training(tmp_path: Path) -> Path:
     run = tmp_path / "train"
     lines = [
         {"step": s, "time": 0.0, "loss": 3.0 / s, "tokens": 100.0 * s, "tokens_per_s": 50.0}
-        | ({"validation_loss": 3.5 / s} if s % 5 == 0 else {})
+        | ({"validation/loss": 3.5 / s, "validation/frame_accuracy": s / 40} if s % 5 == 0 else {})
         for s in range(1, 31)
     ]
     run.mkdir()
@@ -206,10 +206,25 @@ def test_training_run_without_losses(tmp_path: Path, name: str) -> None:
         read_training(run)
 
 
+def test_an_evaluation_is_not_lost_with_its_training(eval_run: EvalRun, tmp_path: Path) -> None:
+    eval_run.results["train_run"] = str(tmp_path / "gone")
+    assert "Training run" not in html_report([eval_run])
+
+
+def test_curves_of_losses_and_accuracies(training: Path) -> None:
+    found = read_training(training)
+    assert [(s.name, len(s.points)) for s in found.losses] == [("training", 30), ("validation", 6)]
+    assert found.losses[1].points[0] == (500.0, 0.7)
+    assert [(s.name, s.points[-1]) for s in found.accuracies] == [
+        ("frame accuracy", (3000.0, 0.75))
+    ]
+    assert found.facts["training tokens"] == "3,000"
+
+
 def test_long_curves_are_thinned_without_changing_their_mean(tmp_path: Path) -> None:
     lines = [{"step": s, "loss": float(s % 7)} for s in range(7 * 240)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
-    (curve,) = read_training(tmp_path).series
+    (curve,) = read_training(tmp_path).losses
     assert len(curve.points) == 240
     assert sum(y for _, y in curve.points) / 240 == pytest.approx(3.0)
 

@@ -26,8 +26,8 @@ class EvalConfig(CommandConfig):
     """What to measure it on."""
     limit: int | None = Field(default=None, ge=1)
     """Use this many tasks of the benchmark."""
-    concurrency: int = Field(default=16, ge=1)
-    """Tasks that are with the engine at the same time."""
+    concurrency: int = Field(default=64, ge=1)
+    """Tasks that are with the engine at the same time; engines batch what they can."""
     retries: int = Field(default=2, ge=0)
     """How often a task is tried again after an infrastructure failure."""
     failures: int = Field(default=20, ge=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,8 @@ from cwm_eval.report.selection import NEAR, choose, verdict
 from cwm_eval.report.training import Training, read_training
 from cwm_eval.results import EvalRun
 from cwm_eval.samples import Sample
+
+_log = logging.getLogger(__name__)
 
 _SHOWN_FRAMES = 80
 _HEADLINES = (
@@ -62,7 +65,7 @@ def html_report(
     """Return one self-contained page: styles, scripts and pictures inline, nothing fetched."""
     view = _view(runs, train, title)
     view["charts"] = _charts(runs[0].results)
-    view["training_chart"] = _training_chart(view["training"])
+    view["training_charts"] = _training_charts(view["training"])
     per_run = max(8, 24 // len(runs))
     view["samples"] = [
         _sample_view(sample, number)
@@ -98,7 +101,6 @@ def json_report(
 def _view(runs: Sequence[EvalRun], train: Path | None, title: str | None) -> dict[str, Any]:
     if not runs:
         raise DataError("there is no run to report on", "name one or more run directories")
-    train = train or _train_run(runs)
     infos: dict[str, Any] = {}
     for run in runs:
         for name, metric in run.results["metrics"].items():
@@ -110,16 +112,19 @@ def _view(runs: Sequence[EvalRun], train: Path | None, title: str | None) -> dic
         "main": main,
         "infos": infos,
         "headlines": [name for name in _HEADLINES if name in main["metrics"]],
-        "training": None if train is None else read_training(train),
+        "training": _own_training(runs) if train is None else read_training(train),
         "dimensions": {k: v for k, v in _DIMENSIONS.items() if k in main["breakdowns"]},
     }
 
 
-def _train_run(runs: Sequence[EvalRun]) -> Path | None:
+def _own_training(runs: Sequence[EvalRun]) -> Training | None:
+    """Read the training that the runs name, if it can be read: the figures stand without it."""
     for run in runs:
-        path = run.results.get("train_run")
-        if path is not None and (Path(path) / "metrics.jsonl").is_file():
-            return Path(path)
+        if (path := run.results.get("train_run")) is not None:
+            try:
+                return read_training(Path(path))
+            except DataError as error:
+                _log.warning("the report goes without the training: %s", error.message)
     return None
 
 
@@ -185,10 +190,15 @@ def _bars(groups: dict[str, Any], metric: str) -> list[Bar]:
     ]
 
 
-def _training_chart(training: Training | None) -> Any:
+def _training_charts(training: Training | None) -> dict[str, Any]:
     if training is None:
-        return None
-    return line_chart("Loss during training", training.series, training.x_title, "loss (nats)")
+        return {}
+    x_title = training.x_title
+    charts = {"Loss": line_chart("Loss during training", training.losses, x_title, "loss (nats)")}
+    if training.accuracies:
+        title = "Teacher-forced accuracy on validation programs"
+        charts[title] = line_chart(title, training.accuracies, x_title, "share right")
+    return charts
 
 
 # Samples

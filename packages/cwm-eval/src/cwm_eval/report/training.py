@@ -13,6 +13,7 @@ from cwm_core.errors import DataError
 from cwm_core.rundir import read_metrics
 from cwm_eval.report.charts import Series
 
+_ACCURACY = re.compile(r"^(val|valid|validation|eval)[_/.](frame|token)_accuracy$")
 _VALIDATION = re.compile(r"^(val|valid|validation|eval)[_/.](.*_)?loss$")
 _POINTS = 240
 
@@ -22,7 +23,10 @@ class Training:
     """What a report shows of a training run."""
 
     path: Path
-    series: list[Series]
+    losses: list[Series]
+    """Loss over training tokens (or steps), in nats."""
+    accuracies: list[Series]
+    """Teacher-forced accuracy on validation documents; may be empty."""
     x_title: str
     facts: dict[str, str] = field(default_factory=dict)
 
@@ -34,14 +38,25 @@ def read_training(path: Path) -> Training:
     entries = read_metrics(path / "metrics.jsonl")
     x_key = "tokens" if any("tokens" in entry for entry in entries) else "step"
     loss = _points(entries, x_key, "loss")
-    if not loss:
+    losses = [Series("training", _thin(loss))] if loss else []
+    losses += _matching(entries, x_key, _VALIDATION, "validation")
+    if not losses:
         raise DataError(
             f"{path / 'metrics.jsonl'} has no losses", "let the training run for a few steps"
         )
-    series = [Series("training", _thin(loss))]
-    for key in sorted({key for entry in entries for key in entry if _VALIDATION.match(key)})[:2]:
-        series.append(Series("validation", _thin(_points(entries, x_key, key))))
-    return Training(path, series, f"training {x_key}", _facts(entries, loss))
+    accuracies = _matching(entries, x_key, _ACCURACY, None)
+    return Training(path, losses, accuracies, f"training {x_key}", _facts(entries, loss))
+
+
+def _matching(
+    entries: Sequence[dict[str, Any]], x_key: str, pattern: re.Pattern[str], name: str | None
+) -> list[Series]:
+    keys = sorted({key for entry in entries for key in entry if pattern.match(key)})
+    return [
+        Series(name or re.split("[/.]", key)[-1].replace("_", " "), _thin(points))
+        for key in keys[:2]
+        if (points := _points(entries, x_key, key))
+    ]
 
 
 def _points(entries: Sequence[dict[str, Any]], x_key: str, key: str) -> list[tuple[float, float]]:
@@ -67,7 +82,9 @@ def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 def _facts(
     entries: Sequence[dict[str, Any]], loss: Sequence[tuple[float, float]]
 ) -> dict[str, str]:
-    facts = {"last training loss": f"{loss[-1][1]:.4f}", "steps": f"{entries[-1]['step']:,}"}
+    facts = {"steps": f"{entries[-1]['step']:,}"}
+    if loss:
+        facts["last training loss"] = f"{loss[-1][1]:.4f}"
     tokens = [entry["tokens"] for entry in entries if "tokens" in entry]
     speeds = sorted(entry["tokens_per_s"] for entry in entries if entry.get("tokens_per_s"))
     if tokens:
