@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-DP = '''
+DP = """
 def program():
     a = [(i * 7) % 10 for i in range(100)]
     b = [(i * 3) % 10 for i in range(100)]
@@ -36,8 +36,8 @@ def program():
                 current.append(max(previous[j + 1], current[j]))
         previous = current
     return previous[100]
-'''
-STR = '''
+"""
+STR = """
 def program():
     words = "the quick brown fox jumps over the lazy dog while the cat sleeps".split()
     counts = {}
@@ -50,8 +50,8 @@ def program():
             longest = word
         text = (text + word[0])[-40:]
     return counts, longest, text
-'''
-BACK = '''
+"""
+BACK = """
 def safe(columns, column):
     row = len(columns)
     for r, c in enumerate(columns):
@@ -73,7 +73,7 @@ def program():
     found = []
     place(7, [], found)
     return len(found)
-'''
+"""
 PROGRAMS = {"dp": DP, "str": STR, "back": BACK}
 FILENAME = "<program>"
 TRACE_BYTES = 1 << 30
@@ -90,6 +90,10 @@ def own(frame: FrameType) -> bool:
     return frame.f_code.co_filename == FILENAME and not inlined
 
 
+def only_own(local: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda frame, event, arg: local(frame, event, arg) if own(frame) else None
+
+
 def counting(source: str) -> tuple[float, int]:
     """The true number of events, and the time that an almost empty callback costs."""
     events = 0
@@ -99,7 +103,7 @@ def counting(source: str) -> tuple[float, int]:
         events += 1
         return local
 
-    return timed(source, lambda frame, event, arg: local(frame, event, arg) if own(frame) else None), events
+    return timed(source, only_own(local)), events
 
 
 def untraced(source: str) -> tuple[float, int]:
@@ -128,7 +132,7 @@ def plain(source: str) -> tuple[float, int]:
                 last.pop(frame, None)
         return local
 
-    return timed(source, lambda frame, event, arg: local(frame, event, arg) if own(frame) else None), events
+    return timed(source, only_own(local)), events
 
 
 def timed(source: str, callback: Any) -> float:
@@ -236,7 +240,11 @@ def measure(repeats: int) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
-    heads = ["recorder", *(f"{p}: k events/s" for p in results), *(f"{p}: slowdown" for p in results)]
+    heads = [
+        "recorder",
+        *(f"{p}: k events/s" for p in results),
+        *(f"{p}: slowdown" for p in results),
+    ]
     rows = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for recorder in ("counting", "ours", "plain", "pysnooper"):
         cells = [recorder]
@@ -244,7 +252,9 @@ def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
             found = by_recorder[recorder]
             cells.append(f"{found['events'] / found['seconds'] / 1000:.0f}")
         for by_recorder in results.values():
-            cells.append(f"{by_recorder[recorder]['seconds'] / by_recorder['untraced']['seconds']:.0f}x")
+            cells.append(
+                f"{by_recorder[recorder]['seconds'] / by_recorder['untraced']['seconds']:.0f}x"
+            )
         rows.append("| " + " | ".join(cells) + " |")
     ratios = [f"{r['pysnooper']['seconds'] / r['ours']['seconds']:.1f}" for r in results.values()]
     return "\n".join([*rows, "", f"ours is {', '.join(ratios)} times as fast as PySnooper"])

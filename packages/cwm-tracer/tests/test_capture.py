@@ -1,10 +1,13 @@
 """Events of recorded executions: what `sys.settrace` reports, the same on every Python."""
 
+# ruff: noqa: E501 (programs on one line)
+
 import ast
 import sys
 import textwrap
 
 import pytest
+
 from cwm_core.trace.frames import Event
 from cwm_tracer import trace
 from cwm_tracer.capture.config import SettraceConfig
@@ -201,7 +204,9 @@ def test_exceptions_unwind_frame_by_frame(record):
 
 
 def test_an_exception_that_is_handled_does_not_end_the_trace(record):
-    found = record("def f():\n    try:\n        1 / 0\n    except ZeroDivisionError:\n        return 7\n")
+    found = record(
+        "def f():\n    try:\n        1 / 0\n    except ZeroDivisionError:\n        return 7\n"
+    )
     assert found.outcome == "returned"
     assert ("exception", 3) in lines(found)
     assert found.frames[-1].value == "7"
@@ -461,7 +466,9 @@ def test_mutations_are_seen_and_nothing_else_is_new(record):
         "[[1.0, 1], [1.0, 1]]",
         *["[[], []]"] * 7,
     ]
-    assert [frame.locals["x"] for frame in found.frames if frame.locals and "x" in frame.locals] == [
+    assert [
+        frame.locals["x"] for frame in found.frames if frame.locals and "x" in frame.locals
+    ] == [
         "[1.5, 'a']",
         "[1.5, 'a', 'b]']",
         "[1.5, 'a', 'b]', 'c']",
@@ -514,7 +521,7 @@ def test_spawned_interpreters_record_the_same(record):
 
 def a_function(x, y=1):
     total = x + y
-    return total
+    return total  # noqa: RET504
 
 
 def test_a_callable_of_a_module():

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+
 from cwm_core.config import compose
 from cwm_core.data.records import TraceRecord
 from cwm_core.data.shards import read_shards, verify_shards
@@ -87,7 +88,11 @@ def test_exclude_leaves_out_near_duplicates(generated, tmp_path):
     out, _ = generated
     # The same seeds make the same programs; ten more follow.
     summary = run(
-        "programs.count=70", "split.side=train", f"exclude=[{out}]", f"out={tmp_path}/b", "workers=1"
+        "programs.count=70",
+        "split.side=train",
+        f"exclude=[{out}]",
+        f"out={tmp_path}/b",
+        "workers=1",
     )
     assert summary["dropped"]["near_duplicate_of_excluded"] >= 60
     assert 0 < summary["programs"] <= 10

@@ -1,17 +1,20 @@
 """Whatever a program does, it ends as a record with a stated outcome, and the next one runs."""
 
+# ruff: noqa: E501 (programs on one line)
+
 import os
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cwm_core.data.records import Outcome
 from cwm_tracer.capture.config import SettraceConfig
 from cwm_tracer.capture.decode import decode
 from cwm_tracer.capture.limits import Limits
 from cwm_tracer.programs.program import Program
-from hypothesis import given
-from hypothesis import strategies as st
 
 LIMITS = Limits(timeout_s=20, memory_bytes=256 << 20, output_bytes=64 << 10)
 IMPATIENT = LIMITS.model_copy(update={"timeout_s": 0.7})
@@ -219,7 +222,7 @@ def test_a_small_trace_budget_keeps_what_fits():
     assert len(found.frames) > 20
 
 
-@given(st.text(alphabet="kclsryeopdx0123456789-\x1e\x1f{}\"", max_size=200))
+@given(st.text(alphabet='kclsryeopdx0123456789-\x1e\x1f{}"', max_size=200))
 def test_records_of_a_tampering_program_never_raise(records):
     recording = decode(records, "def f():\n    pass\n")
     assert len(recording.frames) <= records.count("\x1e") + 1

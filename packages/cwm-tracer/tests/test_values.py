@@ -8,9 +8,10 @@ import math
 import re
 
 import pytest
-from cwm_tracer.capture.values import Renderer, elided
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from cwm_tracer.capture.values import Renderer, elided
 
 ATOMS = (
     st.none()
@@ -169,7 +170,7 @@ class Row:
     cells: list
 
 
-class Problem(Exception):
+class CodeError(Exception):
     def __init__(self, code):
         self.code = code
 
@@ -187,7 +188,7 @@ Pair = collections.namedtuple("Pair", "left right")
         (Pair(1, "b"), "Pair(left=1, right='b')"),
         (ValueError("bad"), "ValueError('bad')"),
         (KeyError("k", 2), "KeyError('k', 2)"),
-        (Problem(7), "Problem(7)"),
+        (CodeError(7), "CodeError(7)"),
         (LoudList([1, 2]), "LoudList([1, 2])"),
         ([OfLoudClass()], "[<OfLoudClass object #1>]"),
         (Point, "<class 'Point'>"),

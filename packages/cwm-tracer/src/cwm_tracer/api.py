@@ -9,7 +9,6 @@ from typing import Any
 
 from cwm_core.data.records import TraceRecord
 from cwm_core.errors import DataError
-
 from cwm_tracer.capture.config import SettraceConfig
 from cwm_tracer.capture.limits import Limits
 from cwm_tracer.capture.tracer import SettraceTracer, Surroundings
@@ -77,7 +76,9 @@ def _last_function(source: str) -> str:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "?"
-    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    names = [
+        node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
     if not names:
         raise DataError("the source defines no function", "give entry=")
     return names[-1]

@@ -42,7 +42,6 @@ def trace(
 def _one(target: str, overrides: list[str], input: str, as_wire: bool, as_json: bool) -> int:
     """Record and show a single execution; exit code 1 if it did not reach its end."""
     from cwm_core.config import compose
-
     from cwm_tracer import show
     from cwm_tracer.api import record_source
     from cwm_tracer.capture.one import OneConfig
@@ -69,7 +68,6 @@ def _many(overrides: list[str], config_file: Path | None) -> int:
     """Write trace shards into a run directory."""
     from cwm_core.config import compose
     from cwm_core.rundir import open_run
-
     from cwm_tracer.collect.config import TraceConfig
     from cwm_tracer.collect.pipeline import collect
 

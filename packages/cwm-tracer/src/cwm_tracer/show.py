@@ -80,7 +80,9 @@ def _changes(frames: tuple[Frame, ...]) -> Iterator[str]:
             yield f"{arrow} {frame.value}"
             continue
         before = {} if frame.event is Event.CALL else stack.get(depth, {})
-        changed = [f"{name} = {text}" for name, text in frame.locals.items() if before.get(name) != text]
+        changed = [
+            f"{name} = {text}" for name, text in frame.locals.items() if before.get(name) != text
+        ]
         gone = [f"del {name}" for name in before if name not in frame.locals]
         stack[depth] = frame.locals
         yield ", ".join(changed + gone)

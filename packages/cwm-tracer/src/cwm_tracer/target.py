@@ -8,7 +8,6 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from cwm_core.errors import DataError
-
 from cwm_tracer.capture.tracer import Surroundings
 from cwm_tracer.programs.program import content_id
 

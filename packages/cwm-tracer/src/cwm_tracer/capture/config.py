@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cwm_core.plugins import ComponentConfig
 from pydantic import Field
 
+from cwm_core.plugins import ComponentConfig
 from cwm_tracer.capture.limits import Limits
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ import json
 from dataclasses import dataclass, field
 
 from cwm_core.trace.frames import START_OF_TRACE, Event, Frame
-
 from cwm_tracer.capture.stream import FIELD, RECORD
 
 _VALUE_EVENTS = {"r": Event.RETURN, "y": Event.RETURN, "e": Event.EXCEPTION}
@@ -27,7 +26,7 @@ class Recording:
     """As the process itself stated it; None if it ended without a word."""
     reason: str = ""
     damaged: bool = False
-    """Whether a record made no sense: only a program that tampers with its own process can do so."""
+    """Whether a record made no sense: the program tampered with its own process."""
 
 
 @dataclass(slots=True)
@@ -65,7 +64,9 @@ class _Decoder:
             self._add(Event.LINE, fields[2], activation, locals_=activation.locals)
         elif kind in _VALUE_EVENTS:
             activation = self._activations[fields[1]]
-            self._add(_VALUE_EVENTS[kind], fields[2], activation, value=fields[3], paused=kind == "y")
+            self._add(
+                _VALUE_EVENTS[kind], fields[2], activation, value=fields[3], paused=kind == "y"
+            )
         elif kind in ("c", "s"):
             self._enter(fields, kind == "s")
         else:

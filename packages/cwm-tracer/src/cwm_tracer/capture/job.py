@@ -10,17 +10,18 @@ import base64
 import contextlib
 import io
 import json
+import mmap
 import os
 import random
 import sys
 import types
 from _thread import get_ident
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from cwm_tracer.capture.recorder import Recorder
 from cwm_tracer.capture.statements import Statements, binding_line, find_entry
-from cwm_tracer.capture.stream import FIELD, RECORD, Full, Region
+from cwm_tracer.capture.stream import FIELD, RECORD, FullError, Region
 from cwm_tracer.capture.values import Renderer
 
 FILENAME = "<program>"
@@ -31,8 +32,9 @@ HEADROOM = 1000
 class Job:
     """A program, how to call it, and under which limits; `request` comes from `process.py`."""
 
-    def __init__(self, request: dict[str, Any], region: Region) -> None:
+    def __init__(self, request: dict[str, Any], region: Region, console: Console) -> None:
         self._request = request
+        self._console = console
         self._limits = request["limits"]
         self._region = region
         self._process = os.getpid()
@@ -70,20 +72,15 @@ class Job:
         sys.argv = [""]
         sys.path[:0] = self._request["path"]
         sys.setrecursionlimit(self._limits["depth"] + HEADROOM)
-        output = _Output(self._region, self._limits["output_bytes"], self.finish)
-        sys.stdout = sys.__stdout__ = io.TextIOWrapper(
-            output, encoding="utf-8", errors="backslashreplace", write_through=True
-        )
+        self._console.open(self._limits["output_bytes"], self.finish)
         self._bound_forks()
 
     def _bound_forks(self) -> None:
         """Count forks across all descendants, in shared memory, and refuse too many."""
-        import mmap
-
         if not hasattr(os, "fork"):
             return
-        counter = mmap.mmap(-1, 4096)
-        fork, most = os.fork, self._limits["processes"]
+        fork, most, counter = os.fork, self._limits["processes"], self._console.forks
+        counter[:4] = bytes(4)
 
         def bounded_fork() -> int:
             used = int.from_bytes(counter[:4], "little")
@@ -131,17 +128,17 @@ class Job:
         """Find the entry function; a method's class is instantiated without arguments."""
         first, *rest = self._request["entry"].split(".")
         if first not in namespace:
-            raise _Problem(f"the program defines no {first!r}")
+            raise _ProblemError(f"the program defines no {first!r}")
         found = namespace[first]
         for index, name in enumerate(rest):
             static = _raw_attribute(found, name)
             if static is None:
-                raise _Problem(f"{'.'.join([first, *rest[:index]])} has no {name!r}")
+                raise _ProblemError(f"{'.'.join([first, *rest[:index]])} has no {name!r}")
             if isinstance(found, type) and isinstance(static, types.FunctionType):
                 found = found()
             found = getattr(found, name)
         if not callable(found):
-            raise _Problem(f"{self._request['entry']!r} is not callable")
+            raise _ProblemError(f"{self._request['entry']!r} is not callable")
         return found
 
     def _arguments(self, namespace: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -149,7 +146,7 @@ class Job:
         try:
             code = compile(f"(lambda *a, **k: (a, k))({text}\n)", "<input>", "eval")
         except (SyntaxError, ValueError) as error:
-            raise _Problem(f"the input is no argument list: {error}") from None
+            raise _ProblemError(f"the input is no argument list: {error}") from None
         return eval(code, namespace)
 
     def _recorder(self, tree: ast.Module) -> Recorder:
@@ -194,7 +191,7 @@ class Job:
     def _problems(self, outcome: str, what: str | None) -> Iterator[None]:
         try:
             yield
-        except _Problem as problem:
+        except _ProblemError as problem:
             self.finish(outcome, str(problem))
         except MemoryError:
             self.finish("memory_limit", "no memory left before the entry function was called")
@@ -203,7 +200,7 @@ class Job:
             self.finish(outcome, f"{what or 'the entry function cannot be looked up'}: {text}")
 
 
-class _Problem(Exception):
+class _ProblemError(Exception):
     """What is wrong with the program or its input, said in one sentence."""
 
 
@@ -231,14 +228,33 @@ async def _drain(result: types.AsyncGeneratorType[Any, Any]) -> None:
         pass
 
 
+class Console:
+    """What a job needs of the process around it, made before the fork because that is cheaper."""
+
+    def __init__(self, region: Region) -> None:
+        self._output = _Output(region)
+        self._text: Any = io.TextIOWrapper(
+            cast(Any, self._output), encoding="utf-8", errors="backslashreplace", write_through=True
+        )
+        self.forks = mmap.mmap(-1, mmap.PAGESIZE)
+        """Shared with all descendants: how many processes were started."""
+
+    def open(self, limit: int, finish: Callable[[str, str], NoReturn]) -> None:
+        """Make standard output write records, up to a limit of bytes."""
+        self._output.limit = limit
+        self._output.finish = finish
+        sys.stdout = sys.__stdout__ = self._text  # type: ignore[misc]
+
+
 class _Output(io.RawIOBase):
     """Standard output of the program, as records among the events."""
 
-    def __init__(self, region: Region, limit: int, finish: Callable[[str, str], NoReturn]) -> None:
+    limit: int
+    finish: Callable[[str, str], NoReturn]
+
+    def __init__(self, region: Region) -> None:
         self._region = region
-        self._limit = limit
         self._written = 0
-        self._finish = finish
         self._main = get_ident()
 
     def writable(self) -> bool:
@@ -251,15 +267,13 @@ class _Output(io.RawIOBase):
         size = len(data)
         if get_ident() != self._main:
             return os.write(1, data)
-        room = self._limit - self._written
+        room = self.limit - self._written
         self._written += size
         text = base64.b64encode(bytes(data[: max(room, 0)])).decode("ascii")
         try:
             self._region.write(f"o{FIELD}{text}{RECORD}")
-        except Full:
-            self._finish("value_limit", "the trace is larger than allowed")
+        except FullError:
+            self.finish("value_limit", "the trace is larger than allowed")
         if size > room:
-            self._finish("output_limit", f"more than {self._limit} bytes printed")
+            self.finish("output_limit", f"more than {self.limit} bytes printed")
         return size
-
-

@@ -22,6 +22,7 @@ _NAME = type.__dict__["__name__"].__get__
 _MRO = type.__dict__["__mro__"].__get__
 _MODULE = type.__dict__["__module__"].__get__
 _ARGS = BaseException.__dict__["args"].__get__
+_NAMESPACE = vars(types.ModuleType)["__dict__"].__get__
 _FACTORY = collections.defaultdict.__dict__["default_factory"].__get__
 _MAXLEN = collections.deque.__dict__["maxlen"].__get__
 
@@ -278,7 +279,7 @@ def _running(renderer: Renderer, value: Any, kind: type, depth: int) -> str:
 
 
 def _module(renderer: Renderer, value: Any, kind: type, depth: int) -> str:
-    name = types.ModuleType.__dict__["__dict__"].__get__(value).get("__name__")
+    name = _NAMESPACE(value).get("__name__")
     return f"<module {name!r}>" if type(name) is str else "<module>"
 
 

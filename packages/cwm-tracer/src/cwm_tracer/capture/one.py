@@ -6,7 +6,6 @@ from typing import Annotated
 
 from cwm_core.config import CommandConfig, Slot
 from cwm_core.plugins import ComponentConfig
-
 from cwm_tracer.capture.limits import Limits
 
 

@@ -1,4 +1,4 @@
-"""The trusted side of tracing: starts the fork server, hands it jobs, and outlives whatever comes."""
+"""The trusted side: starts the fork server, hands it jobs, and outlives whatever they do."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cwm_core.errors import RunError
-
 from cwm_tracer.capture import reaper
 from cwm_tracer.capture.stream import read_region
 
 _START = (
-    "import sys; sys.path.append(sys.argv[1]); "
-    "from cwm_tracer.capture.worker import main; main()"
+    "import sys; sys.path.append(sys.argv[1]); from cwm_tracer.capture.worker import main; main()"
 )
 _PATIENCE_S = 10.0
 """Time beyond a job's own limit after which the server itself counts as hung."""
@@ -160,8 +157,16 @@ def _end(process: subprocess.Popen[bytes], mark: str) -> None:
 def _environment(mark: str) -> dict[str, str]:
     """Return a cleared environment in which hashes are the same every time."""
     name, _, value = mark.partition("=")
-    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "SYSTEMROOT") if name in os.environ}
-    return {**kept, name: value, "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "TMPDIR", "SYSTEMROOT") if name in os.environ
+    }
+    return {
+        **kept,
+        name: value,
+        "PYTHONHASHSEED": "0",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
 
 
 def _send(process: subprocess.Popen[bytes], request: dict[str, Any]) -> None:
@@ -219,5 +224,3 @@ def signal_name(code: int) -> str:
     with contextlib.suppress(ValueError):
         return signal.Signals(-code).name
     return f"signal {-code}"
-
-

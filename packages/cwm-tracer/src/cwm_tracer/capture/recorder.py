@@ -26,7 +26,7 @@ from types import CodeType, FrameType
 from typing import Any, NoReturn
 
 from cwm_tracer.capture.statements import Entry, Statements
-from cwm_tracer.capture.stream import FIELD, RECORD, Full, Region
+from cwm_tracer.capture.stream import FIELD, RECORD, FullError, Region
 from cwm_tracer.capture.values import ATOMS, Renderer
 
 _INLINED = {"<listcomp>", "<setcomp>", "<dictcomp>"}
@@ -92,7 +92,17 @@ class _Code:
 class _Activation:
     """One frame of the program: what was last shown of it."""
 
-    __slots__ = ("active", "code", "depth", "known", "number", "raised_at", "recorder", "step", "tag")
+    __slots__ = (
+        "active",
+        "code",
+        "depth",
+        "known",
+        "number",
+        "raised_at",
+        "recorder",
+        "step",
+        "tag",
+    )
 
     def __init__(self, recorder: Recorder, code: _Code, number: int) -> None:
         self.recorder = recorder
@@ -318,9 +328,9 @@ class Recorder:
             return kind, value, renderer.atom(value, kind), False
         if type(kind) is not type or kind not in _COMPARED:
             return kind, None, renderer.text(value), False
-        if old is not None and old[0] is kind and old[3] and len(value) > self.nodes:
-            if self._fingerprint(value, kind) == old[1]:
-                return old
+        comparable = old is not None and old[0] is kind and old[3] and len(value) > self.nodes
+        if comparable and old and self._fingerprint(value, kind) == old[1]:
+            return old
         mark = None
         if kind is list and old is not None and old[0] is list and old[3]:
             mark = self._fingerprint(value, kind)
@@ -394,7 +404,7 @@ class Recorder:
     def failed(self, error: BaseException) -> None:
         """End the process: the recorder itself cannot go on."""
         sys.settrace(None)
-        if isinstance(error, Full):
+        if isinstance(error, FullError):
             self._finish("value_limit", "the trace is larger than allowed")
         if isinstance(error, MemoryError):
             self._finish("memory_limit", "no memory left while recording")

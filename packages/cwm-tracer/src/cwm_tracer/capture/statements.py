@@ -95,7 +95,7 @@ def binding_line(tree: ast.Module, path: str) -> int | None:
     """Find the line that binds a top-level name otherwise: a class, an assignment, an import."""
     name = path.split(".")[0]
     for node in reversed(tree.body):
-        names = {leaf.id for leaf in ast.walk(node) if _binds(leaf)}
+        names = {leaf.id for leaf in ast.walk(node) if isinstance(leaf, ast.Name) and _binds(leaf)}
         if isinstance(node, _DEFINITIONS):
             names = {node.name}
         if name in names:
@@ -103,8 +103,8 @@ def binding_line(tree: ast.Module, path: str) -> int | None:
     return None
 
 
-def _binds(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+def _binds(node: ast.Name) -> bool:
+    return isinstance(node.ctx, ast.Store)
 
 
 def _definitions(

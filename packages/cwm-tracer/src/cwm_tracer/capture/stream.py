@@ -1,8 +1,8 @@
 """The bytes between the traced process and the one that reads them, in shared memory.
 
-The region begins with the length of what is committed (8 bytes, in the machine's byte order); records follow,
-each ended by ``\\x1e``, with fields separated by ``\\x1f``. Since the writer commits after each
-record, a process that dies at any moment leaves everything it recorded before.
+The region begins with the length of what is committed (8 bytes, in the machine's byte order).
+Records follow, each ended by ``\\x1e``, with fields separated by ``\\x1f``. Since the writer
+commits after each record, a process that dies at any moment leaves everything it recorded before.
 
 | record | fields |
 |---|---|
@@ -12,7 +12,8 @@ record, a process that dies at any moment leaves everything it recorded before.
 | `r` return, `y` yield or await, `e` exception | frame, line, text |
 | `o` stdout | base64 |
 | `p` phase | name |
-| `x` end | JSON object with `outcome`, `reason`; `entry_line` in phase records |
+| `d` entry | line of its `def` |
+| `x` end | JSON object with `outcome`, `reason` |
 
 Uses the standard library only: the writer runs inside the process of the traced program.
 """
@@ -28,7 +29,7 @@ RECORD = "\x1e"
 HEADER = struct.Struct("@Q")
 
 
-class Full(Exception):
+class FullError(Exception):
     """The region has no room for another record."""
 
 
@@ -60,14 +61,14 @@ class Region:
         """Append and commit one record, given with its end mark.
 
         Raises:
-            Full: it does not fit.
+            FullError: it does not fit.
         """
         data = record.encode("utf-8", "backslashreplace")
         start = self._end
         end = start + len(data)
         # Room for the end record is always left.
         if end > self._room and record[0] != "x":
-            raise Full
+            raise FullError
         self._map[start:end] = data
         self._end = end
         self._committed[0] = end

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from cwm_core.data.records import Outcome, TraceRecord
-
 from cwm_tracer.capture.decode import Recording, context_of, decode
 from cwm_tracer.capture.process import Ending, TracedProcess, signal_name
 

@@ -26,7 +26,12 @@ _ATOM_IDS = frozenset(map(id, ATOMS))
 _FLAT_IDS = frozenset(map(id, (int, bool, float, str, type(None))))
 _INTEGER_IDS = frozenset({id(int)})
 _CONTAINER_IDS = frozenset(map(id, (list, tuple, dict, set, frozenset)))
-_BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), dict: ("{", "}")}
+_BRACKETS: dict[Any, tuple[str, str]] = {
+    list: ("[", "]"),
+    tuple: ("(", ")"),
+    set: ("{", "}"),
+    dict: ("{", "}"),
+}
 _SEPARATORS = str.maketrans({"\x1e": "\\x1e", "\x1f": "\\x1f"})
 _ELISION = re.compile(
     r"""b?'(?:[^'\\]|\\.)*'|b?"(?:[^"\\]|\\.)*"|<\+(?P<count>\d+)\ more>""", re.VERBOSE

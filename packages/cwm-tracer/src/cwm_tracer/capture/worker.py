@@ -6,8 +6,12 @@ length-prefixed JSON on stdin; one JSON line per job goes to stdout, saying how 
 Uses the standard library only.
 """
 
+# ruff: noqa: PTH102, PTH106, PTH109, PTH118
+# `pathlib` costs page faults after every fork.
+
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import gc
 import importlib
 import json
@@ -20,13 +24,33 @@ import time
 from typing import Any, BinaryIO, NoReturn
 
 from cwm_tracer.capture import reaper
-from cwm_tracer.capture.job import Job
+from cwm_tracer.capture.job import Console, Job
 from cwm_tracer.capture.stream import FIELD, RECORD, Region
 
-PRELOADED = (
-    "abc bisect collections contextlib copy dataclasses datetime decimal enum fractions functools "
-    "heapq itertools json math operator random re string textwrap time typing"
-).split()
+PRELOADED = [
+    "abc",
+    "bisect",
+    "collections",
+    "contextlib",
+    "copy",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "fractions",
+    "functools",
+    "heapq",
+    "itertools",
+    "json",
+    "math",
+    "operator",
+    "random",
+    "re",
+    "string",
+    "textwrap",
+    "time",
+    "typing",
+]
 """Modules that programs often import: loaded once, here. `threading` is not: it slows each fork."""
 
 _GRACE_S = 5.0
@@ -38,18 +62,21 @@ def main() -> None:
     events, output, errors, size = (int(text) for text in sys.argv[2:6])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     region = Region(events, size)
+    console = Console(region)
     os.set_inheritable(events, False)
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     if sys.argv[6:] == ["once"]:
         request = read_request(requests)
         if request is not None:
             region.reset()
-            _run(request, region, (output, errors), os.getcwd())
+            _run(request, region, console, (output, errors), os.getcwd())
         return
-    _serve(requests, replies, region, (output, errors))
+    _serve(requests, replies, region, console, (output, errors))
 
 
-def _serve(requests: BinaryIO, replies: BinaryIO, region: Region, outputs: _Outputs) -> None:
+def _serve(
+    requests: BinaryIO, replies: BinaryIO, region: Region, console: Console, outputs: _Outputs
+) -> None:
     reaper.become_subreaper()
     for name in PRELOADED:
         importlib.import_module(name)
@@ -61,7 +88,7 @@ def _serve(requests: BinaryIO, replies: BinaryIO, region: Region, outputs: _Outp
             region.reset()
             for output in outputs:
                 os.ftruncate(output, 0)
-            reply = _supervise(request, region, outputs, _fresh(home))
+            reply = _supervise(request, region, console, outputs, _fresh(home))
             replies.write(json.dumps(reply).encode() + b"\n")
             replies.flush()
     finally:
@@ -78,7 +105,7 @@ def read_request(stream: BinaryIO) -> dict[str, Any] | None:
 
 def _fresh(home: str) -> str:
     """Return an empty working directory for the next program."""
-    path = os.path.join(home, "work")  # noqa: PTH118
+    path = os.path.join(home, "work")
     try:
         os.rmdir(path)
     except FileNotFoundError:
@@ -94,7 +121,7 @@ def _fresh(home: str) -> str:
 
 def _private_directory(parent: str) -> str:
     """Make a new directory; `tempfile` would load modules that slow down every fork."""
-    path = os.path.join(parent, f"cwm-trace-{os.getpid()}-{os.urandom(8).hex()}")  # noqa: PTH118
+    path = os.path.join(parent, f"cwm-trace-{os.getpid()}-{os.urandom(8).hex()}")
     os.mkdir(path, 0o700)
     return path
 
@@ -105,14 +132,14 @@ def _remove(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _supervise(request: dict[str, Any], region: Region, outputs: _Outputs, work: str) -> dict[str, Any]:
+def _supervise(
+    request: dict[str, Any], region: Region, console: Console, outputs: _Outputs, work: str
+) -> dict[str, Any]:
     """Fork a process for a job, wait for its end or its time, and clear what it left."""
     started = time.perf_counter()
-    parent = os.getpid()
     process = os.fork()
     if process == 0:
-        reaper.die_with(parent)
-        _run(request, region, outputs, work)
+        _run(request, region, console, outputs, work)
     timeout_s = request["limits"]["timeout_s"]
     timed_out = not _ended(process, timeout_s)
     if timed_out:
@@ -145,11 +172,13 @@ def _ended(process: int, timeout_s: float) -> bool:
     return False
 
 
-def _run(request: dict[str, Any], region: Region, outputs: _Outputs, work: str) -> NoReturn:
+def _run(
+    request: dict[str, Any], region: Region, console: Console, outputs: _Outputs, work: str
+) -> NoReturn:
     """Become the process of a job."""
     try:
         _isolate(request["limits"], outputs, work)
-        Job(request, region).run()
+        Job(request, region, console).run()
     except BaseException as error:
         end = {"outcome": "crashed", "reason": f"the tracer failed: {error!r}"[:500]}
         region.write(f"x{FIELD}{json.dumps(end)}{RECORD}")
@@ -166,7 +195,7 @@ def _isolate(limits: dict[str, Any], outputs: _Outputs, work: str) -> None:
     os.dup2(outputs[0], 1)
     os.dup2(outputs[1], 2)
     os.closerange(3, 256)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # spares a fork the enums
     cpu = int(limits["timeout_s"]) + 1
     _limit(resource.RLIMIT_CPU, cpu)
     _limit(resource.RLIMIT_CORE, 0)

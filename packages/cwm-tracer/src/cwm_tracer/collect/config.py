@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from cwm_core.config import CommandConfig, Slot
-from cwm_core.plugins import ComponentConfig
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cwm_core.config import CommandConfig, Slot
+from cwm_core.plugins import ComponentConfig
 from cwm_tracer.capture.limits import Limits
 
 
@@ -20,8 +20,8 @@ class SplitConfig(_Section):
     """Which side of the split a program goes to; near-duplicates never cross it."""
 
     side: Literal["auto", "fractions", "train", "validation", "test"] = "auto"
-    """All programs to one side, or `fractions` by program; `auto`: benchmark files (`programs=file`)
-    to test, everything else by fractions."""
+    """All programs to one side, or `fractions` by program; `auto`: files (`programs=file`) to test,
+    everything else by fractions."""
     validation: float = Field(default=0.05, ge=0, lt=1)
     """Share of programs held out for validation."""
     test: float = Field(default=0.05, ge=0, lt=1)
@@ -69,7 +69,7 @@ class TraceConfig(CommandConfig):
     drop: DropConfig = DropConfig()
     """Which executions are left out."""
     exclude: tuple[Path, ...] = ()
-    """Trace shards (or run directories) whose programs, and near-duplicates of them, are left out."""
+    """Trace shards or run directories whose programs, and their near-duplicates, are left out."""
     inputs_per_program: int | None = Field(default=None, ge=1)
     """Most argument lists per program; null: all that it comes with."""
     executor: Annotated[ComponentConfig, Slot("executors", default="local")]

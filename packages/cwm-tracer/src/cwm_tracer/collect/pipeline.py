@@ -15,7 +15,6 @@ from cwm_core.executor.base import Executor
 from cwm_core.plugins import ComponentConfig
 from cwm_core.progress import Progress, progress
 from cwm_core.rundir import RunDir
-
 from cwm_tracer.capture.tracer import trace_id
 from cwm_tracer.collect.config import TraceConfig
 from cwm_tracer.collect.journal import Journal

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from cwm_core.data.records import COMPLETE_OUTCOMES, TraceRecord
 from cwm_core.plugins import ComponentConfig
 from cwm_core.trace.frames import Event, Frame
-
 from cwm_tracer.capture.limits import Limits
 from cwm_tracer.capture.values import elided
 from cwm_tracer.collect.config import DropConfig
@@ -59,9 +58,7 @@ class RecordBatch:
 
     def _record(self, tracer: Tracer, execution: Execution) -> Recorded:
         record = tracer.record(execution.program, execution.input)
-        record = dataclasses.replace(
-            record, trace_id=execution.trace_id, split=execution.split
-        )
+        record = dataclasses.replace(record, trace_id=execution.trace_id, split=execution.split)
         dropped = drop_reason(record, self.drop)
         return Recorded(
             execution.trace_id,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from cwm_core.data.shards import read_shards
 from cwm_core.trace.frames import START_OF_TRACE
-
 from cwm_tracer.collect.config import SplitConfig
 from cwm_tracer.programs.near_duplicates import HeldOut, near_duplicates_of
 from cwm_tracer.programs.normal_form import NormalForm
