@@ -97,7 +97,7 @@ def test_prompt_is_context_and_first_call(shards: Path, tokenizer: Tokenizer) ->
 def test_the_truth_is_exact(shards: Path, tokenizer: Tokenizer) -> None:
     environment = make(shards, tokenizer)
     task = next(environment.tasks("test"))
-    first, last = play(environment, task, Action(token_ids=rest(tokenizer)))
+    _, last = play(environment, task, Action(token_ids=rest(tokenizer)))
     assert last.done and last.reward == 1.0
     assert last.info["frames"] == FRAMES[1:] and last.info["prefix"] == 3
     assert last.info["exact"] and last.info["valid"] and last.info["output"]

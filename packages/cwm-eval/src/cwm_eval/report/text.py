@@ -70,7 +70,8 @@ def _table(pairs: Sequence[Pair], width: int) -> Iterator[str]:
             number = f"{pair.index + 1:>3}" if row == 0 else "   "
             true = left[row] if row < len(left) else ""
             guess = right[row] if row < len(right) else ""
-            yield f"{number}{_MARKS[pair.verdict]} {true:<{half}}  {guess}"
+            mark = _MARKS[pair.verdict] if row == 0 else " "
+            yield f"{number}{mark} {true:<{half}}  {guess}"
 
 
 def _cell(cell: Cell | None, width: int) -> list[str]:
