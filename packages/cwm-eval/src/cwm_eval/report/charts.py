@@ -119,7 +119,7 @@ def line_chart(title: str, series: Sequence[Series], x_title: str, y_title: str)
             for x, y in kept:
                 spot = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "3", "class": f"dot s{index % 3}"}
                 ET.SubElement(svg, "circle", spot)
-        _text(svg, left + 8 + 110 * index, 14, f"— {line.name}", f"legend s{index % 3}", "start")
+        _text(svg, left + 8 + 150 * index, 14, f"— {line.name}", f"legend s{index % 3}", "start")
     _text(svg, (left + _WIDTH - right) / 2, height - 8, x_title, "axis", "middle")
     label = _text(svg, 0, 0, y_title, "axis", "middle")
     label.set("transform", f"translate(13 {(top + bottom) / 2:.0f}) rotate(-90)")
