@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,13 @@ class TestLocal(ExecutorConformance):
 @pytest.mark.slow
 class TestRay(ExecutorConformance):
     @pytest.fixture(autouse=True, scope="class")
-    def cluster(self) -> Any:
-        ray = pytest.importorskip("ray", reason="needs Ray")
-        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-        yield
-        ray.shutdown()
+    def cluster(self) -> Iterator[None]:
+        pytest.importorskip("ray", reason="needs Ray")
+        with RayConfig(workers=1).build():  # starts a cluster, which the tests join
+            yield
 
     def make(self, **limits: Any) -> Executor:
-        return RayConfig(workers=2, **{"retries": 0, **limits}).build()
+        return RayConfig(workers=2, cpus_per_worker=0.5, **{"retries": 0, **limits}).build()
 
 
 def test_a_function_that_cannot_be_sent_is_a_clear_error() -> None:
@@ -158,11 +156,8 @@ def test_a_script_without_main_guard_is_told_so(tmp_path: Path) -> None:
     assert "if __name__ == '__main__':" in answer.stderr
 
 
-@pytest.mark.slow
 def test_a_missing_cluster_is_a_clear_error() -> None:
     pytest.importorskip("ray", reason="needs Ray")
-    code = (
-        "from cwm_core.executor.config import RayConfig; RayConfig(address='127.0.0.1:1').build()"
-    )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "cannot connect to the Ray cluster '127.0.0.1:1'" in answer.stderr
+    for address in ("127.0.0.1:1", "nonsense"):
+        with pytest.raises(RunError, match=f"cannot connect to the Ray cluster {address}"):
+            RayConfig(address=address).build()

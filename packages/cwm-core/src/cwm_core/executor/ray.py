@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -12,6 +13,9 @@ from cwm_core.errors import RunError
 from cwm_core.executor.body import Reply, WorkerBody
 from cwm_core.executor.config import RayConfig
 from cwm_core.executor.pool import PoolExecutor, Worker, WorkerDiedError
+
+STARTS = 3
+"""How often to try to start a cluster: a busy machine may be slower than Ray's patience."""
 
 
 class RayExecutor(PoolExecutor):
@@ -57,14 +61,32 @@ class RayExecutor(PoolExecutor):
         options: dict[str, Any] = {"address": address}
         if not address:
             options = {"include_dashboard": False, "log_to_driver": False}
-        try:
-            self._ray.init(logging_level=logging.ERROR, **options)
-        except Exception as error:  # Ray raises bare exceptions when a node does not start
-            self._ray.shutdown()
-            raise RunError(
-                f"cannot connect to the Ray cluster {address or 'of this machine'!r}: {error}",
-                "start one with `ray start --head` and give executor.address=auto",
-            ) from error
+        elif address != "auto":
+            _check_reachable(address)
+        for attempt in range(STARTS):
+            try:
+                self._ray.init(logging_level=logging.ERROR, **options)
+                return
+            except Exception as error:  # Ray raises bare exceptions when a node starts too slowly
+                self._ray.shutdown()
+                if attempt + 1 == STARTS or address:
+                    raise _unreachable(address or "on this machine", error) from error
+
+
+def _check_reachable(address: str) -> None:
+    """Knock before Ray does, which is patient for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str, error: Exception) -> RunError:
+    return RunError(
+        f"cannot connect to the Ray cluster {address}: {error}",
+        "start one with `ray start --head` and give executor.address=auto or HOST:PORT",
+    )
 
 
 class _Actor(Worker):
