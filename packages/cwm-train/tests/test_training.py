@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -240,10 +241,14 @@ def test_weights_to_start_from(settings, tmp_path):
         run_training(other)
 
 
-def test_documents_longer_than_the_context_are_counted(settings):
-    config = settings(sequence_length=130, batch_tokens=520, max_steps=2)
+def test_documents_longer_than_the_context_are_counted(settings, traces, tokenizer):
+    lengths = Traces(path=traces).build(tokenizer).lengths
+    limit = int(np.median(lengths))
+    config = settings(sequence_length=limit, batch_tokens=4 * limit, max_steps=2)
     run_training(config)
-    assert "of 100 documents are longer than 130 tokens" in (config.out / "log.txt").read_text()
+    count = int((lengths > limit).sum())
+    text = f"{count} of 100 documents are longer than {limit} tokens and are left out"
+    assert text in (config.out / "log.txt").read_text()
     with pytest.raises(DataError, match="fits into 20 tokens"):
         run_training(settings(out=config.out.with_name("x"), sequence_length=20, batch_tokens=40))
 
@@ -307,7 +312,7 @@ def test_a_changed_configuration_is_refused(settings):
 def test_bf16_trains_where_asked_for(settings):
     """In a process of its own: accelerate fixes the precision per process."""
     config = settings(max_steps=3)
-    arguments = [*command(config), "precision=bf16"]
+    arguments = [*command(config), "precision=bf16", "batch_tokens=256"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(arguments, env=environment, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
