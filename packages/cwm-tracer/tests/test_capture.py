@@ -3,6 +3,7 @@
 # ruff: noqa: E501 (programs on one line)
 
 import ast
+import json
 import sys
 import textwrap
 
@@ -560,3 +561,13 @@ def test_no_event_is_lost(record, source):
     finally:
         sys.settrace(before)
     assert lines(record(source, "4")) == seen
+
+
+def test_cruxeval_programs_return_what_the_data_set_says(tracer, shared_data):
+    rows = [json.loads(line) for line in (shared_data / "cruxeval.jsonl").open()]
+    for row in rows[::8]:
+        program = Program(row["id"], row["code"], "f", (row["input"],))
+        found = tracer.record(program, row["input"])
+        assert found.outcome == "returned", (row["id"], found.reason)
+        value = found.frames[-1].value
+        assert ast.literal_eval(value) == ast.literal_eval(row["output"]), row["id"]
