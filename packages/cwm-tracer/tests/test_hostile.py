@@ -3,6 +3,7 @@
 # ruff: noqa: E501 (programs on one line)
 
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -189,12 +190,14 @@ def _alive(process):
 
 
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     source = "import os\ndef f():\n    os.mkdir('a')\n    open('a/b', 'w').write('x')\n    return os.listdir()\n"
     with SettraceConfig().build(LIMITS) as tracer:
         assert run(tracer, source).frames[-1].value == "['a']"
         assert run(tracer, source).frames[-1].value == "['a']"
         server = tracer._process._server.pid
+        killer = "import os, time\ndef f():\n    os.kill(os.getppid(), 9)\n    time.sleep(60)\n"
+        assert run(tracer, killer).outcome == "crashed"
     assert list(tmp_path.iterdir()) == []
     assert not Path(f"/proc/{server}").exists()
 

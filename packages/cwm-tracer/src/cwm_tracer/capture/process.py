@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,6 +49,7 @@ class TracedProcess:
         self._size = trace_bytes
         self._fork = fork and hasattr(os, "fork")
         self._server: subprocess.Popen[bytes] | None = None
+        self._home = ""
         self._owner = os.getpid()
         self._mark = f"CWM_TRACER={secrets.token_hex(8)}"
         self._files = [_shared_file(name) for name in ("events", "output", "errors")]
@@ -110,7 +112,8 @@ class TracedProcess:
         if self._server is not None and self._server.poll() is not None:
             self._stop()
         if self._server is None:
-            self._server = self._start([], None)
+            self._home = tempfile.mkdtemp(prefix="cwm-trace-")
+            self._server = self._start([self._home], None)
         return self._server
 
     def _start(self, options: list[str], work: str | None) -> subprocess.Popen[bytes]:
@@ -140,6 +143,8 @@ class TracedProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 server.wait(0.5)
             _end(server, self._mark)
+            # The server removes it, too, unless it was killed.
+            shutil.rmtree(self._home, ignore_errors=True)
 
 
 def _end(process: subprocess.Popen[bytes], mark: str) -> None:

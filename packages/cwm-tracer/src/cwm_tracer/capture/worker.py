@@ -1,7 +1,8 @@
 """The fork server: a light process that runs each job in a fork of its own, under limits.
 
-Started as ``python -c "...; main()" ROOT EVENTS OUTPUT ERRORS SIZE`` by `process.py`. Jobs come as
-length-prefixed JSON on stdin; one JSON line per job goes to stdout, saying how its process ended.
+Started as ``python -c "...; main()" ROOT EVENTS OUTPUT ERRORS SIZE HOME`` by `process.py`. Jobs come
+as length-prefixed JSON on stdin; one JSON line per job goes to stdout, saying how its process
+ended.
 
 Uses the standard library only.
 """
@@ -58,31 +59,36 @@ _Outputs = tuple[int, int]
 
 
 def main() -> None:
-    """Serve jobs until stdin ends; with ``once`` as last argument, run one without forking."""
+    """Serve jobs until stdin ends; with ``once`` for HOME, run one without forking."""
     events, output, errors, size = (int(text) for text in sys.argv[2:6])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     region = Region(events, size)
     console = Console(region)
     os.set_inheritable(events, False)
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    if sys.argv[6:] == ["once"]:
+    home = sys.argv[6]
+    if home == "once":
         request = read_request(requests)
         if request is not None:
             region.reset()
             _run(request, region, console, (output, errors), os.getcwd())
         return
-    _serve(requests, replies, region, console, (output, errors))
+    _serve(requests, replies, region, console, (output, errors), home)
 
 
 def _serve(
-    requests: BinaryIO, replies: BinaryIO, region: Region, console: Console, outputs: _Outputs
+    requests: BinaryIO,
+    replies: BinaryIO,
+    region: Region,
+    console: Console,
+    outputs: _Outputs,
+    home: str,
 ) -> None:
     reaper.become_subreaper()
     for name in PRELOADED:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    home = _private_directory(os.environ.get("TMPDIR", "/tmp"))
     try:
         while (request := read_request(requests)) is not None:
             region.reset()
@@ -115,14 +121,8 @@ def _fresh(home: str) -> str:
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
-        path = _private_directory(home)
-    return path
-
-
-def _private_directory(parent: str) -> str:
-    """Make a new directory; `tempfile` would load modules that slow down every fork."""
-    path = os.path.join(parent, f"cwm-trace-{os.getpid()}-{os.urandom(8).hex()}")
-    os.mkdir(path, 0o700)
+        path = os.path.join(home, os.urandom(8).hex())
+        os.mkdir(path, 0o700)
     return path
 
 
