@@ -1,8 +1,7 @@
 """The fork server: a light process that runs each job in a fork of its own, under limits.
 
-Started as ``python -c "...; main()" ROOT EVENTS OUTPUT ERRORS SIZE HOME`` by `process.py`. Jobs come
-as length-prefixed JSON on stdin; one JSON line per job goes to stdout, saying how its process
-ended.
+Started as ``python -c "...; main()" ROOT EVENTS OUTPUT ERRORS SIZE HOME`` by `process.py`. Jobs are
+length-prefixed JSON on stdin; one JSON line per job goes to stdout, saying how its process ended.
 
 Uses the standard library only.
 """
