@@ -177,16 +177,22 @@ def f():
     time.sleep(600)
 """
     assert run(patient, source).outcome == "crashed"
-    assert not _alive(int(mark.read_text()))
+    _wait_for_the_end_of(int(mark.read_text()))
     still_works(patient)
 
 
-def _alive(process):
-    """Whether a process runs; a zombie, for which nobody here can wait, does not."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def _wait_for_the_end_of(process):
+    """Wait until a killed process is gone, or a zombie, for which nobody here can wait."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            stat = Path(f"/proc/{process}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if stat.rpartition(")")[2].split()[0] in "ZX":
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"process {process} is alive")
 
 
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
