@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 
+from cwm_core.components import ComponentConfig
 from cwm_core.testing.conformance import check_component, declared
 
 PLUGIN = """
@@ -215,3 +216,27 @@ def test_the_conformance_suite_sees_heavy_imports_and_wrong_signatures(make_plug
         check_component("optimizers", lion)
     with pytest.raises(AssertionError, match="does not take \\(lengths, seed\\)"):
         check_component("mixers", lion)
+
+
+def test_an_overriding_field_keeps_the_docstring_of_its_base():
+    class Base(ComponentConfig):
+        """A base."""
+
+        size: int = 1
+        """Width in tokens."""
+        rate: float = 0.1
+        """Per step."""
+
+    class Preset(Base):
+        """A preset."""
+
+        size: int = 2
+        rate: float = 0.2
+        """Per token."""
+        new: int = 0
+
+    found = {name: field.description for name, field in Preset.model_fields.items()}
+    assert found["size"] == "Width in tokens."
+    assert found["rate"] == "Per token."
+    assert found["new"] is None
+    assert Base.model_fields["size"].default == 1
