@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sys
 from collections import Counter
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cwm_core.atomic import atomic_write
+from cwm_core.cores import usable_cores
 from cwm_core.errors import DataError
 from cwm_eval.benchmarks.base import Benchmark, Summary
 from cwm_eval.config import EvalConfig
@@ -126,7 +126,7 @@ def machine_facts() -> dict[str, str]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "processor": _processor(),
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": str(usable_cores()),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
     }
     torch = sys.modules.get("torch")

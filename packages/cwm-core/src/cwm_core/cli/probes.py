@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from cwm_core.cores import usable_cores
+
 PROBE_TIMEOUT_S = 60.0
 _TORCH = """
 import torch
@@ -45,14 +47,13 @@ def _machine() -> list[Finding]:
     import psutil
 
     memory, disk = psutil.virtual_memory(), shutil.disk_usage(Path.cwd())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gib = 2**30
     ram = f"{memory.total / gib:.1f} GiB, {memory.available / gib:.1f} GiB available"
     free = f"{disk.free / gib:.1f} GiB free in {Path.cwd()}"
     python = f"{platform.python_version()} ({sys.executable})"
     return [
         Finding("Python", True, python, "everything", "Python 3.11 or newer"),
-        Finding("CPU cores", True, str(cores), "parallel tracing, training speed", "-"),
+        Finding("CPU cores", True, str(usable_cores()), "parallel tracing, training speed", "-"),
         Finding("Memory", memory.total > 4 * gib, ram, "cwm quickstart needs 6 GiB", "-"),
         Finding("Disk", disk.free > gib, free, "traces and checkpoints", "free some space"),
         _cpu_features(),

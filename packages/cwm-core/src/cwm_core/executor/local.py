@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import cast
 
+from cwm_core.cores import usable_cores
 from cwm_core.executor.body import Reply, WorkerBody
 from cwm_core.executor.pool import PoolExecutor, Worker, WorkerDiedError
 
@@ -30,7 +31,7 @@ class LocalExecutor(PoolExecutor):
     def __init__(
         self, processes: int | None = None, timeout_s: float | None = None, retries: int = 0
     ) -> None:
-        super().__init__(processes or len(os.sched_getaffinity(0)), timeout_s, retries)
+        super().__init__(processes or usable_cores(), timeout_s, retries)
         atexit.register(self.close)
 
     def __exit__(self, *exception: object) -> None:
