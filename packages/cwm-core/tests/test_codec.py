@@ -235,6 +235,20 @@ def test_strict_parsing_names_the_place_and_what_it_expects(name):
     assert lenient.problems or name in ("no begin", "spelled out", "empty")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"None"', "None", "no string for the value"),
+        ('"None"', '"None', "a broken string for the value"),
+        ('"1"', "1", "no string for the text of local 'x'"),
+        ('{"x"', "{x", "no string for the name of a local"),
+    ],
+)
+def test_what_is_no_string_is_said_so(old, new, message):
+    with pytest.raises(CodecError, match=message):
+        parse_text(WIRE.replace(old, new, 1))
+
+
 def test_offsets_of_ids_count_tokens(tokenizer):
     head = [tokenizer.special_id(st.BEGIN_OF_TEXT), tokenizer.special_id(st.TRACE_CONTEXT_START)]
     head += [tokenizer.special_id(st.FRAME_SEP), tokenizer.special_id(st.CALL_SEP)]

@@ -49,12 +49,13 @@ class JsonScanner:
         start = self.position
         text = self.segment.text
         if not text.startswith('"', start):
-            raise self.fail(f"no {what}", "a JSON string")
+            raise self.fail(f"no string for {what}", "a JSON string")
         try:
             value, self.position = scanstring(text, start + 1, True)
         except ValueError as error:
             at = getattr(error, "pos", start)
-            raise _error(self.segment, at, f"a broken {what}", "a JSON string") from None
+            message = f"a broken string for {what}"
+            raise _error(self.segment, at, message, "a JSON string") from None
         if not _is_unicode(value):
             self._report(_error(self.segment, start, f"a lone surrogate in {what}", "Unicode text"))
         elif text[start : self.position] != self._quote(value):
