@@ -186,3 +186,18 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == str(-signal.SIGTERM) and done.stderr == ""
+
+
+def test_every_command_of_a_process_shows_a_warning_once():
+    code = """
+import logging
+from cwm_core.cli import main
+import cwm_core.cli.doctor as doctor
+doctor.probe_all = lambda: logging.getLogger("cwm_core").warning("said once") or []
+for _ in range(3):
+    main.run(["doctor", "--json"])
+assert not logging.getLogger().handlers
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == ["WARNING: said once"] * 3

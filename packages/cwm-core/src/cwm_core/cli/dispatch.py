@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from cwm_core.cli.main import is_debug
@@ -20,19 +22,25 @@ from typer._click.exceptions import ClickException
 
 def run_command(name: str, arguments: list[str]) -> int:
     """Run a subcommand and return its exit code; errors of the command are raised."""
-    _show_warnings()
-    command = registry().commands().get(name)
-    if command is None:
-        raise unknown_command(registry(), name)
-    return _run(_typer_command(command), f"cwm {name}", arguments)
+    with _warnings_on_stderr():
+        command = registry().commands().get(name)
+        if command is None:
+            raise unknown_command(registry(), name)
+        return _run(_typer_command(command), f"cwm {name}", arguments)
 
 
-def _show_warnings() -> None:
+@contextlib.contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
     """Send warnings, and nothing below them, to stderr; a run's log.txt takes more."""
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    logging.getLogger().addHandler(handler)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 def complete(arguments: list[str]) -> int:
