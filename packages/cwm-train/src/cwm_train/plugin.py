@@ -40,6 +40,7 @@ def cwm_attentions() -> list[Component]:
         Component("chunked", f"{module}:Chunked", "blocks of queries; fast training on CPUs"),
         Component("sdpa", f"{module}:Sdpa", "torch's scaled_dot_product_attention"),
         Component("flex", f"{module}:Flex", "torch's FlexAttention, for GPUs"),
+        Component("flash", f"{module}:Flash", "the library flash-attn, for NVIDIA GPUs"),
         Component("reference", f"{module}:Reference", "slow and plain; the truth for tests"),
     ]
 

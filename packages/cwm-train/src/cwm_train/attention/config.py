@@ -53,3 +53,13 @@ class Flex(ComponentConfig):
         from cwm_train.attention.flex import FlexAttention
 
         return FlexAttention(self.compile, self.block_size)
+
+
+class Flash(ComponentConfig):
+    """The library flash-attn on CUDA devices, in bf16 or fp16; cached generation goes to torch."""
+
+    def build(self) -> Attention:
+        """Build the backend; raises ConfigError without the library or a CUDA device."""
+        from cwm_train.attention.flash import FlashAttention, load_kernel
+
+        return FlashAttention(load_kernel())
