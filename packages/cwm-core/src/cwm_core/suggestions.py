@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 _HOME_OF_KIND = {
     "programs": "cwm-tracer",
     "tracers": "cwm-tracer",
-    "input_generators": "cwm-tracer",
     "environments": "cwm-tracer",
-    "mutators": "cwm-forager",
-    "agents": "cwm-forager",
     "sources": "cwm-train",
     "mixers": "cwm-train",
     "models": "cwm-train",
@@ -33,13 +30,10 @@ _HOME_OF_KIND = {
 }
 _HOME_OF_COMPONENT = {
     ("engines", "local"): "cwm-train",
-    ("sandboxes", "docker"): "cwm-forager[docker]",
     ("executors", "ray"): "cwm-core[ray]",
 }
 _HOME_OF_COMMAND = {
     "trace": "cwm-tracer",
-    "debug": "cwm-tracer",
-    "image": "cwm-forager",
     "forage": "cwm-forager",
     "train": "cwm-train",
     "tokenizer": "cwm-train",
@@ -89,7 +83,8 @@ def unknown_command(registry: Registry, name: str) -> PluginError:
 def _component_hint(registry: Registry, kind: str, name: str) -> str:
     known = sorted(registry.components(kind))
     home = _HOME_OF_COMPONENT.get((kind, name)) or (None if known else _HOME_OF_KIND.get(kind))
-    parts = [f"install it: pip install {home}" if home else f"available: {', '.join(known)}"]
+    shown = ", ".join(known) or "none, in no installed package"
+    parts = [f"install it: pip install {home}" if home else f"available: {shown}"]
     broken = [plugin.distribution for plugin in registry.broken()]
     if broken:
         parts.append(f"plugins with problems: {', '.join(broken)} (see `cwm plugins`)")

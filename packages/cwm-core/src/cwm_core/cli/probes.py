@@ -53,7 +53,7 @@ def _machine() -> list[Finding]:
     python = f"{platform.python_version()} ({sys.executable})"
     return [
         Finding("Python", True, python, "everything", "Python 3.11 or newer"),
-        Finding("CPU cores", True, str(usable_cores()), "parallel tracing, training speed", "-"),
+        Finding("CPU cores", True, str(usable_cores()), "tracing in parallel, fast training", "-"),
         Finding("Memory", memory.total > 4 * gib, ram, "cwm quickstart needs 6 GiB", "-"),
         Finding("Disk", disk.free > gib, free, "traces and checkpoints", "free some space"),
         _cpu_features(),
@@ -92,43 +92,34 @@ def _torch() -> list[Finding]:
     enables, get_it = "training, generation, evaluation", "pip install cwm-train"
     findings = [Finding("torch", version is not None, version or "", enables, get_it)]
     device = _output([sys.executable, "-c", _TORCH]) if version else ""
-    findings.append(
-        Finding("GPU", bool(device), device, "models beyond a few million parameters", "a GPU")
-    )
+    findings.append(Finding("GPU", bool(device), device, "models beyond cwm_mini", "a GPU"))
     return findings
 
 
 def _packages() -> list[Finding]:
     rows = [
-        (
-            "flash-attn",
-            "attention of long traces on NVIDIA GPUs",
-            "pip install cwm-train[flash-attn]",
-        ),
-        ("ray", "spreading work over a cluster (executor=ray)", "pip install cwm-core[ray]"),
-        ("openai", "models behind an OpenAI-compatible server", "pip install cwm-core[openai]"),
-        ("docker", "sandboxes in containers", "pip install cwm-forager[docker]"),
+        ("flash-attn", "cwm train attention=flash (NVIDIA GPUs)", "cwm-train[flash-attn]"),
+        ("ray", "executor=ray: cwm trace on a cluster", "cwm-core[ray]"),
+        ("openai", "engine=openai: models behind a server", "cwm-core[openai]"),
     ]
     return [
-        Finding(name, (version := _version(name)) is not None, version or "", enables, get_it)
-        for name, enables, get_it in rows
+        Finding(name, (found := _version(name)) is not None, found or "", enables, _pip(extra))
+        for name, enables, extra in rows
     ]
 
 
 def _programs() -> list[Finding]:
     return [
         _program(
-            "C compiler", _c_compiler, "torch.compile, native tracer builds", "apt install gcc"
+            "C compiler", _c_compiler, "cwm train compile=true, attention=flex", "apt install gcc"
         ),
-        _program(
-            "Docker engine", _docker, "repository images, sandboxes=docker", "see docs.docker.com"
-        ),
-        _program(
-            "bubblewrap", _command("bwrap"), "isolation of untrusted code", "apt install bubblewrap"
-        ),
-        _program("uv", _command("uv"), "the workspace and its lock file", "pip install uv"),
-        _program("git", _command("git"), "repository tasks", "apt install git"),
+        _program("bubblewrap", _command("bwrap"), "the sandbox `local`", "apt install bubblewrap"),
+        _program("uv", _command("uv"), "a checkout with the locked versions", "pip install uv"),
     ]
+
+
+def _pip(requirement: str) -> str:
+    return f"pip install '{requirement}'"
 
 
 def _program(name: str, probe: Callable[[], str], enables: str, get_it: str) -> Finding:
@@ -144,12 +135,6 @@ def _c_compiler() -> str:
     names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
     found = next((name for name in names if name and shutil.which(name)), None)
     return _first_line(_output([found, "--version"])) if found else ""
-
-
-def _docker() -> str:
-    if not shutil.which("docker"):
-        return ""
-    return _output(["docker", "version", "--format", "{{.Server.Version}}"], timeout_s=10)
 
 
 def _version(distribution: str) -> str | None:
