@@ -65,13 +65,18 @@ def test_unknown_names_suggest(make_plugin):
         registry().components("optimizer")
 
 
-def test_missing_optional_package_says_what_to_install():
-    known = registry().components("sandboxes")
-    if "docker" in known:
-        pytest.skip("a docker sandbox is declared here")
+def test_a_missing_package_is_named(make_plugin, monkeypatch):
+    monkeypatch.setenv("CWM_DISABLED_PLUGINS", "cwm-train")
+    make_plugin("lion-dist", {"lion_plugin": PLUGIN, "lion_config": CONFIG}, "lion_plugin")
+    with pytest.raises(PluginError) as caught:
+        registry().config_class("engines", "local")
+    assert "pip install cwm-train" in caught.value.hint
     with pytest.raises(PluginError) as caught:
         registry().config_class("sandboxes", "docker")
-    assert "pip install cwm-forager[docker]" in caught.value.hint
+    assert "available: local" in caught.value.hint
+    with pytest.raises(PluginError) as caught:
+        registry().config_class("mutators", "any")
+    assert "available: none" in caught.value.hint
 
 
 BROKEN = {
