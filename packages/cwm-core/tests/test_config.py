@@ -317,9 +317,7 @@ numbers = st.floats(allow_nan=False) | st.integers(-(10**20), 10**20).map(float)
 paths = st.text("abc ./${}1e\\'\"", min_size=1, max_size=12).map(Path)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     note=strings, steps=st.integers(), lr=numbers, path=paths, key=texts.filter(bool), name=strings
 )
@@ -348,7 +346,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(values)
 def test_override_texts_parse_back(value):
     (parsed,) = parse_values([override_text("key", value)], "a test").values()

@@ -244,7 +244,7 @@ def test_calc_refuses(expression):
         calc(expression)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=40))
 def test_calc_answers_any_text_with_a_value_or_its_own_error(text):
     with contextlib.suppress(ConfigError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cwm_core.data.records import (
@@ -92,7 +92,6 @@ def everything(frame: Frame) -> tuple[object, ...]:
     return (frame, frame.line_number, frame.depth, frame.function)
 
 
-@settings(deadline=None)
 @given(records=st.lists(RECORDS, min_size=1, max_size=4))
 def test_trace_records_round_trip(
     records: list[TraceRecord], tmp_path_factory: pytest.TempPathFactory
@@ -107,7 +106,6 @@ def test_trace_records_round_trip(
         assert [everything(f) for f in after.frames] == [everything(f) for f in before.frames]
 
 
-@settings(deadline=None)
 @given(trajectories=st.lists(TRAJECTORIES, min_size=1, max_size=4))
 def test_trajectories_round_trip_to_the_bit(
     trajectories: list[Trajectory], tmp_path_factory: pytest.TempPathFactory
@@ -168,7 +166,6 @@ def test_what_json_cannot_hold_is_refused() -> None:
         trajectory_to_row(trajectory, "id")
 
 
-@settings(deadline=None)
 @given(frame=st.one_of(STATE_FRAMES, VALUE_FRAMES))
 def test_frames_in_a_task_survive_storage(frame: Frame) -> None:
     trajectory = Trajectory("task", (), metadata={"task": {"data": {"frames": (frame,)}}})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cwm_core.data.shards import (
@@ -51,7 +51,6 @@ def test_rows_come_back_in_order_and_the_manifest_counts_them(tmp_path: Path) ->
     assert verify_shards(tmp_path) == manifest
 
 
-@settings(deadline=None)
 @given(
     rows=st.lists(
         st.one_of(

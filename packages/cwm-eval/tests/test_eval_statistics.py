@@ -81,7 +81,7 @@ def test_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
 
 
 @given(st.integers(1, 8), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pass_at_k_is_the_share_of_draws_with_a_right_one(count: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, count))
     k = data.draw(st.integers(1, count))

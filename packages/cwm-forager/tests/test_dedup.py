@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -44,7 +44,6 @@ def reference(first: str, second: str) -> float:
     return len(a & b) / len(a | b)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 60))
 def test_similarity_equals_its_definition(seed: int, changes: int) -> None:
     generator = random.Random(seed)
@@ -54,7 +53,6 @@ def test_similarity_equals_its_definition(seed: int, changes: int) -> None:
     assert jaccard(shingle_hashes(first), shingle_hashes(second)) == pytest.approx(expected)
 
 
-@settings(deadline=None)
 @given(st.text(), st.text())
 def test_any_text_is_fine(first: str, second: str) -> None:
     known = NearDuplicates()

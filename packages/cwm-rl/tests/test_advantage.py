@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cwm_core.env.trajectory import Trajectory, Turn
@@ -45,7 +45,6 @@ def test_leave_one_out_by_hand() -> None:
     assert leave_one_out([4.0, 0.0, -1.0], [9, 9, 9]) == [4.5, -1.5, -3.0]
 
 
-@settings(deadline=None)
 @given(returns=RETURNS, data=st.data())
 def test_length_weighted_advantages_cancel_over_tokens(
     returns: list[float], data: st.DataObject
@@ -57,14 +56,12 @@ def test_length_weighted_advantages_cancel_over_tokens(
     assert sum(a * n for a, n in zip(advantages, lengths)) == pytest.approx(0, abs=1e-6)
 
 
-@settings(deadline=None)
 @given(RETURNS)
 def test_equal_lengths_give_the_plain_mean(returns: list[float]) -> None:
     lengths = [7] * len(returns)
     assert length_weighted(returns, lengths) == pytest.approx(group_centred(returns, lengths))
 
 
-@settings(deadline=None)
 @given(RETURNS)
 def test_leave_one_out_is_a_scaled_centring(returns: list[float]) -> None:
     lengths = [1] * len(returns)

@@ -175,9 +175,7 @@ def test_episodes_can_be_branched(shards: Path, tokenizer: Tokenizer) -> None:
 
 
 @given(ids=st.lists(st.integers(-5, 400), max_size=60))
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_ids_are_judged(shards: Path, tokenizer: Tokenizer, ids: list[int]) -> None:
     environment = make(shards, tokenizer)
     task = Task("t", {"context": RECORD.context, "frames": FRAMES})

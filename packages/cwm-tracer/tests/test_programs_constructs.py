@@ -77,7 +77,7 @@ def test_absent_constructs_have_no_tag() -> None:
 
 
 @given(st.integers(0, 10**9), st.integers(1, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_generated_tags_are_sorted_and_known(seed: int, level: int) -> None:
     tags = generate(seed, level).constructs
     assert list(tags) == sorted(set(tags)) and set(tags) <= set(TAGS)

@@ -178,9 +178,7 @@ def test_bad_python_file(tmp_path: Path, content: bytes, says: str) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_give_programs_or_one_error(tmp_path: Path, content: bytes) -> None:
     for name in ("any.jsonl", "any.py", "any.jsonl.gz"):
         path = tmp_path / name

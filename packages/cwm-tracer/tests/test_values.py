@@ -8,7 +8,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cwm_tracer.capture.values import Renderer, elided
@@ -38,13 +38,11 @@ def render(value, **options):
     return Renderer(module=__name__, **options).text(value)
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_builtin_values_equal_their_repr(value):
     assert render(value) == repr(value)
 
 
-@settings(deadline=None)
 @given(st.sets(HASHABLE, max_size=6) | st.frozensets(st.integers(), max_size=6))
 def test_sets_have_the_members_of_their_repr_in_an_order_of_their_own(value):
     text = render(value)
@@ -54,7 +52,6 @@ def test_sets_have_the_members_of_their_repr_in_an_order_of_their_own(value):
     assert sorted(text) == sorted(repr(value))
 
 
-@settings(deadline=None)
 @given(VALUES, st.integers(64, 200), st.integers(8, 30), st.integers(1, 3))
 def test_budgets_bound_the_text_and_mark_what_is_left_out(value, size, nodes, depth):
     text = render(value, value_bytes=size, value_nodes=nodes, value_depth=depth)

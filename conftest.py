@@ -1,3 +1,5 @@
+"""What the tests of all packages share."""
+
 from hypothesis import settings
 
 # Tests never measure time, and the same run finds the same things.
