@@ -124,7 +124,7 @@ def test_distinct(level: int) -> None:
     made = programs(level)
     assert len({program.id for program in made}) >= 0.995 * len(made)
     together = [size for size in Counter(clusters(made)).values() if size > 1]
-    assert sum(together) / len(made) < {1: 0.25, 2: 0.05}.get(level, 0.02)
+    assert sum(together) / len(made) < {1: 0.25, 2: 0.05, 3: 0.03}.get(level, 0.02)
 
 
 WANTED = (
@@ -148,7 +148,7 @@ def test_difficulty_one_is_simple() -> None:
 
 def test_difficulty_grows() -> None:
     lengths = [statistics.median(p.source.count("\n") for p in programs(d)) for d in LEVELS]
-    assert lengths == sorted(lengths) and lengths[0] < 0.5 * lengths[2] < 0.5 * lengths[4]
+    assert lengths == sorted(lengths) and lengths[0] < 0.6 * lengths[2] < 0.6 * lengths[4]
     tags = [statistics.mean(len(p.constructs) for p in programs(d)) for d in LEVELS]
     assert tags == sorted(tags)
 

@@ -26,8 +26,9 @@ def train_in(run: RunDir, config: TrainConfig) -> Path:
         torch.set_num_threads(config.threads)
     tokenizer = Tokenizer.load(config.tokenizer)
     cache = config.cache or config.out / "tokens"
-    stream = build_stream(config, tokenizer, cache)
-    sources = build_sources(validation_configs(config), tokenizer, "predicted", cache)
+    with PartialState().main_process_first():  # it writes the token ids, the others read them
+        stream = build_stream(config, tokenizer, cache)
+        sources = build_sources(validation_configs(config), tokenizer, "predicted", cache)
     rows = max(1, EVAL_TOKENS // config.sequence_length)
     validation = validation_batches(sources, config.eval_documents, config.sequence_length, rows)
     device = PartialState().device

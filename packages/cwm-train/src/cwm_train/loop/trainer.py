@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from cwm_train.data.stream import PackedStream
 from cwm_train.loop.config import TrainConfig
 from cwm_train.loop.ema import Ema
 from cwm_train.loop.evaluate import evaluate
+from cwm_train.loop.gradients import SerialGradients, ThreadedGradients, parallel_parts
 from cwm_train.loop.interrupt import Interrupt
 from cwm_train.loop.plot import plot_losses
 from cwm_train.loop.state import TrainState, progress_of
@@ -54,6 +55,12 @@ class Trainer:
             group["initial_lr"] = group["lr"]
         wrapped: Any = torch.compile(model) if config.compile else model
         self.wrapped, self.optimizer = accelerator.prepare(wrapped, optimizer)
+        self.threads = parallel_parts(config, accelerator)
+        self.gradients: SerialGradients | ThreadedGradients = (
+            ThreadedGradients(self.wrapped, self.threads)
+            if self.threads > 1
+            else SerialGradients(accelerator, self.wrapped)
+        )
         self.schedule = config.schedule.build()
         self.ema = Ema(model, config.ema) if config.ema else None
         self.state = TrainState()
@@ -70,25 +77,37 @@ class Trainer:
         """
         self._resume()
         total = 1000
-        with Interrupt() as interrupt, progress(total, "training", unit="‰") as bar:
+        with Interrupt() as interrupt, self._progress_bar(total) as bar:
             clock = time.monotonic() - self.state.elapsed_s
-            while (used := self._progress()) < 1 and not interrupt.requested:
+            while True:
+                used, stop = self._agree(interrupt.requested)
+                if used >= 1 or stop:
+                    break
                 loss, norm = self._step(self.schedule(used))
                 self.state.elapsed_s = time.monotonic() - clock
                 self._report(loss, norm, used, bar)
                 self._after_step()
-            if interrupt.requested:
+            if stop:
                 self.save_checkpoint()
                 interrupt.leave()
             bar.set(total)
         return self._finish()
 
-    def _progress(self) -> float:
-        """Return the used share of the budget; the main process's clock counts for all."""
-        used = [progress_of(self.state, self.config)]
+    def _progress_bar(self, total: int) -> AbstractContextManager[Progress]:
+        if self.accelerator.is_main_process:
+            return progress(total, "training", unit="‰")
+        return nullcontext(_NoProgress())
+
+    def _agree(self, stop: bool) -> tuple[float, bool]:
+        """Return the used share of the budget and whether to stop, as the main process sees it.
+
+        Its clock and the signals that it got count for all: processes that leave the loop at
+        different steps would wait for one another for ever.
+        """
+        found = [(progress_of(self.state, self.config), stop)]
         if self.accelerator.num_processes > 1:
-            broadcast_object_list(used)
-        return used[0]
+            broadcast_object_list(found)
+        return found[0]
 
     def _step(self, factor: float) -> tuple[float, float]:
         """Do one optimizer step; return loss per token (nats) and gradient norm."""
@@ -120,22 +139,13 @@ class Trainer:
         self.state.loss_tokens += whole.loss_tokens
         own = documents[accelerator.process_index :: accelerator.num_processes]
         batch = collate(own, config.sequence_length) if accelerator.num_processes > 1 else whole
-        size = math.ceil(len(own) / config.accumulate)
+        size = math.ceil(len(own) / max(config.accumulate, self.threads))
         return batch.to(accelerator.device).split(size), whole.loss_tokens
 
     def _backward(self, parts: list[Batch], labelled: int) -> float:
         """Accumulate the gradient of the mean loss over all labelled tokens; return that mean."""
-        total = torch.zeros((), device=self.accelerator.device)
         scale = 1 / max(labelled, 1)
-        for number, part in enumerate(parts):
-            last = number == len(parts) - 1
-            with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
-                loss = self.wrapped(
-                    part.ids_bt, part.positions_bt, part.document_bt, labels_bt=part.labels_bt
-                )
-                # DDP averages gradients over processes; the mean is over tokens of all of them
-                self.accelerator.backward(loss * (scale * self.accelerator.num_processes))
-            total += loss.detach()
+        total = self.gradients.add(parts, scale)
         return float(self.accelerator.reduce(total, "sum")) * scale
 
     def _skip(self, loss: float, norm: float) -> None:
@@ -256,6 +266,16 @@ class Trainer:
                 save_pretrained(self.model, self.tokenizer, final)
         self.accelerator.wait_for_everyone()
         return final
+
+
+class _NoProgress:
+    """Shows nothing: one process of several does."""
+
+    def advance(self, n: int = 1, **fields: Any) -> None:
+        pass
+
+    def set(self, done: int, **fields: Any) -> None:
+        pass
 
 
 class _Window:

@@ -242,9 +242,9 @@ def helper_call(b: Builder, _depth: int) -> Expr | None:
 
 PRODUCTIONS: tuple[tuple[float, int, Make], ...] = (
     (9, 1, plus),
-    (4, 1, times),
-    (2.5, 1, modulo),
-    (2, 1, divide),
+    (2.5, 1, times),
+    (1.5, 1, modulo),
+    (1.2, 1, divide),
     (1.5, 2, length),
     (1.5, 2, total),
     (1.5, 1, extreme),
