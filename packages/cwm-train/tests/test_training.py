@@ -23,6 +23,7 @@ from cwm_train.commands.train import run_training
 from cwm_train.data.config import Text, Traces
 from cwm_train.data.mixers import Weighted
 from cwm_train.loop.config import TrainConfig
+from cwm_train.loop.processes import check_rows
 from cwm_train.model.config import CwmTiny
 from cwm_train.optim.config import AdamW
 
@@ -318,3 +319,37 @@ def test_bf16_trains_where_asked_for(settings):
     assert done.returncode == 0, done.stderr
     assert all(torch.isfinite(torch.tensor(losses(config.out))))
     assert "bf16" in (config.out / "log.txt").read_text()
+
+
+def launched(config: TrainConfig, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """Train in two processes that talk through gloo."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = [sys.executable, *launcher, *command(config)[1:], *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.slow
+def test_two_processes_compute_the_losses_of_one(settings, tmp_path):
+    """Also when the run is continued; the first process alone writes and speaks."""
+    run_training(settings(out=tmp_path / "one", max_steps=3))
+    run_training(settings(out=tmp_path / "one", max_steps=5))
+    two = settings(out=tmp_path / "two", max_steps=3, cache=tmp_path / "two-tokens")
+    done = launched(two)
+    assert done.returncode == 0, done.stderr
+    assert read_status(two.out)["state"] == "done"
+    assert done.stderr.count("parameters on cpu") == 1
+    longer = settings(out=two.out, max_steps=5, cache=two.cache)
+    again = launched(longer)
+    assert again.returncode == 0, again.stderr
+    assert losses(two.out) == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
+    refused = launched(longer, "optimizer.lr=0.5")
+    assert refused.returncode != 0
+    assert "was made with another configuration" in refused.stderr
+    assert "could not open" in refused.stderr
+
+
+def test_every_process_needs_a_row(settings):
+    check_rows(settings(), 4)
+    with pytest.raises(ConfigError, match="holds 4 rows of 256 tokens for 5 processes"):
+        check_rows(settings(), 5)

@@ -27,11 +27,12 @@ def train(
 
 def run_training(config: TrainConfig) -> Path:
     """Train as configured (or continue); return the directory of the final model."""
-    from cwm_core.rundir import open_run
-    from cwm_train.loop.run import train_in
+    from cwm_train.loop.processes import open_shared_run
 
-    with open_run(config.out, "train", config) as run:
+    with open_shared_run(config) as run:
         if run.is_done:
             run.log(f"{config.out} is finished; the model is in {config.out / 'model'}")
             return config.out / "model"
+        from cwm_train.loop.run import train_in
+
         return train_in(run, config)

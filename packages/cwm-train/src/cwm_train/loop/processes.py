@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from cwm_core.errors import ConfigError, CwmError, RunError
 from cwm_core.rundir import MetricLogger, RunDir, open_run
@@ -30,6 +31,16 @@ class FollowedRun(RunDir):
         """Feed no logger."""
 
 
+class NoProgress:
+    """The progress of another process, which shows it."""
+
+    def advance(self, n: int = 1, **fields: Any) -> None:
+        """Show nothing."""
+
+    def set(self, done: int, **fields: Any) -> None:
+        """Show nothing."""
+
+
 @contextmanager
 def open_shared_run(config: TrainConfig) -> Iterator[RunDir]:
     """Open the run directory as `open_run` does, once for all processes of the launcher.
@@ -43,7 +54,7 @@ def open_shared_run(config: TrainConfig) -> Iterator[RunDir]:
     from accelerate.state import PartialState
 
     state = PartialState(cpu=not _has_distributed_accelerator())
-    _check_rows(config, state.num_processes)
+    check_rows(config, state.num_processes)
     with ExitStack() as stack:
         yield _open_first(config, stack) if state.is_main_process else _follow(config)
         state.wait_for_everyone()
@@ -84,7 +95,8 @@ def _follow(config: TrainConfig) -> RunDir:
     return run
 
 
-def _check_rows(config: TrainConfig, processes: int) -> None:
+def check_rows(config: TrainConfig, processes: int) -> None:
+    """Raise ConfigError when a batch has fewer rows than there are processes."""
     rows = config.batch_tokens // config.sequence_length
     if rows < processes:
         raise ConfigError(

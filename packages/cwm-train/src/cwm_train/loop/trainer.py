@@ -28,6 +28,7 @@ from cwm_train.loop.evaluate import evaluate
 from cwm_train.loop.gradients import SerialGradients, ThreadedGradients, parallel_parts
 from cwm_train.loop.interrupt import Interrupt
 from cwm_train.loop.plot import plot_losses
+from cwm_train.loop.processes import NoProgress
 from cwm_train.loop.state import TrainState, progress_of
 from cwm_train.model.transformer import CwmForCausalLM
 
@@ -96,7 +97,7 @@ class Trainer:
     def _progress_bar(self, total: int) -> AbstractContextManager[Progress]:
         if self.accelerator.is_main_process:
             return progress(total, "training", unit="‰")
-        return nullcontext(_NoProgress())
+        return nullcontext(NoProgress())
 
     def _agree(self, stop: bool) -> tuple[float, bool]:
         """Return the used share of the budget and whether to stop, as the main process sees it.
@@ -266,16 +267,6 @@ class Trainer:
                 save_pretrained(self.model, self.tokenizer, final)
         self.accelerator.wait_for_everyone()
         return final
-
-
-class _NoProgress:
-    """Shows nothing: one process of several does."""
-
-    def advance(self, n: int = 1, **fields: Any) -> None:
-        pass
-
-    def set(self, done: int, **fields: Any) -> None:
-        pass
 
 
 class _Window:
