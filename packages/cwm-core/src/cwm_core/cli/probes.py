@@ -54,7 +54,7 @@ def _machine() -> list[Finding]:
     return [
         Finding("Python", True, python, "everything", "Python 3.11 or newer"),
         Finding("CPU cores", True, str(usable_cores()), "tracing in parallel, fast training", "-"),
-        Finding("Memory", memory.total > 4 * gib, ram, "cwm quickstart needs 6 GiB", "-"),
+        Finding("Memory", memory.total > 4 * gib, ram, "cwm quickstart needs 4 GiB", "-"),
         Finding("Disk", disk.free > gib, free, "traces and checkpoints", "free some space"),
         _cpu_features(),
     ]
