@@ -11,12 +11,12 @@ import pytest
 from cwm_core.data.records import Outcome, TraceRecord
 from cwm_core.engine.base import Completion, SamplingParams, Scores
 from cwm_core.engine.scripted import ScriptedEngine
-from cwm_core.errors import ConfigError, DataError, RunError
+from cwm_core.errors import ConfigError, ContextLengthError, DataError, RunError
 from cwm_core.plugins import registry
 from cwm_core.text.tokenizer import Tokenizer, train_bpe
 from cwm_core.trace.codec import render_ids, render_text
 from cwm_core.trace.frames import Event, Frame, Trace
-from cwm_eval.benchmarks.base import Benchmark, Summary
+from cwm_eval.benchmarks.base import Benchmark, SkipTaskError, Summary
 from cwm_eval.benchmarks.trace_prediction import TracePredictionBenchmark
 from cwm_eval.engines import EmptyEngine
 from cwm_eval.samples import Sample
@@ -239,8 +239,6 @@ def test_an_answer_that_does_not_fit_is_the_engines_fault(
 def test_a_trace_that_the_format_cannot_say_is_skipped(
     make_shards: Any, tokenizer: Tokenizer, records: list[TraceRecord]
 ) -> None:
-    from cwm_eval.benchmarks.base import SkipTaskError
-
     first = records[0]
     odd = replace(first.frames[1], locals={"x": ".."})
     shards = make_shards("odd", [replace(first, frames=(first.frames[0], odd, *first.frames[2:]))])
@@ -275,3 +273,12 @@ def test_wire_text_of_the_handmade_trace_is_as_the_figures_assume() -> None:
     assert text.endswith(
         '<|return_sep|><|action_sep|>    return m\n<|arg_sep|>"2"<|frame_sep|><|end_of_text|>'
     )
+
+
+def test_a_trace_longer_than_the_context_is_skipped(shards: Path, tokenizer: Tokenizer) -> None:
+    class Small(EmptyEngine):
+        async def score(self, token_ids: Sequence[int]) -> Scores:
+            raise ContextLengthError(f"the prompt has {len(token_ids)} tokens", "shorten it")
+
+    with pytest.raises(SkipTaskError, match="the prompt has"):
+        run(make(shards, tokenizer), Small())

@@ -27,6 +27,10 @@ class DataError(CwmError):
     """A file or record is missing, damaged or of the wrong shape."""
 
 
+class ContextLengthError(DataError):
+    """A sequence is longer than a model's context."""
+
+
 class CodecError(CwmError):
     """Text or token ids do not follow a wire format.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cwm_core.engine.base import Completion, Engine, SamplingParams, Scores
 from cwm_core.env.environment import Action, Environment, Task, Transition
-from cwm_core.errors import CodecError, ConfigError, RunError
+from cwm_core.errors import CodecError, ConfigError, ContextLengthError, RunError
 from cwm_core.plugins import registry
 from cwm_core.text.special_tokens import STOP_TOKENS
 from cwm_core.text.tokenizer import Tokenizer
@@ -53,8 +53,15 @@ class TracePredictionBenchmark:
         """Score a trace under teacher forcing and let the engine write it on its own.
 
         Raises `RunError` when the engine's answer does not fit the question, and whatever the
-        engine raises; `SkipTaskError` for a trace that the wire format cannot say.
+        engine raises; `SkipTaskError` for a trace that the wire format cannot say or that is
+        longer than the model's context.
         """
+        try:
+            return await self._evaluate(task, engine)
+        except ContextLengthError as error:
+            raise SkipTaskError(error.message) from error
+
+    async def _evaluate(self, task: Task, engine: Engine) -> Mapping[str, Any]:
         try:
             transition = await self.environment.start(task)
             trace = Trace(task.data["context"], tuple(task.data["frames"]))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cwm_core.engine.base import Completion, SamplingParams
-from cwm_core.errors import DataError
+from cwm_core.errors import ContextLengthError, DataError
 from cwm_train.generate.sampling import Sampler
 from cwm_train.model.cache import KVCache
 from cwm_train.model.transformer import CwmForCausalLM
@@ -129,7 +129,7 @@ def check_prompt(prompt: Sequence[int], model: CwmForCausalLM) -> None:
     if not prompt:
         raise DataError("the prompt is empty", "give at least one token")
     if len(prompt) >= config.max_position_embeddings:
-        raise DataError(
+        raise ContextLengthError(
             f"the prompt has {len(prompt)} tokens; the model's context is "
             f"{config.max_position_embeddings}",
             "shorten the prompt",

@@ -39,7 +39,7 @@ class TensorBoardLogger:
 class WandbLogger:
     """Sends metrics to Weights & Biases; a continued run keeps its id."""
 
-    def __init__(self, run_dir: Path, project: str, entity: str | None, mode: str) -> None:
+    def __init__(self, run_dir: Path, project: str, entity: str | None, mode: Any) -> None:
         try:
             import wandb
         except ImportError as error:
