@@ -233,7 +233,7 @@ _TRACE_DIMENSIONS: tuple[
     ("construct", _constructs, _by_count),
     ("difficulty", _difficulty, _by_number),
     ("length", _length, _by_number),
-    ("origin", lambda trace: [str(trace.metadata.get("origin"))], _by_count),
+    ("origin", lambda trace: [str(trace.metadata.get("origin")).partition(":")[0]], _by_count),
 )
 
 
