@@ -76,7 +76,7 @@ def test_disguised_programs_stay_together(level: int) -> None:
 
 
 def test_one_more_statement_stays_together() -> None:
-    originals = [p for p in made(60, 4) if p.source.count("\n") > 25]
+    originals = [p for p in made(60, 5) if p.source.count("\n") > 25]
     heads = [
         next(line for line in p.source.splitlines() if line.startswith(f"def {p.entry}("))
         for p in originals

@@ -15,7 +15,7 @@ from cwm_core.config.repository import NOTHING
 from cwm_core.config.yaml_files import escape_interpolations
 from cwm_core.errors import ConfigError
 
-_PLAIN = re.compile(r"[A-Za-z_/][\w./-]*")
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 
 
 @dataclass(frozen=True, slots=True)
