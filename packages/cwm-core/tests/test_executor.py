@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 import subprocess
 import sys
@@ -35,7 +36,8 @@ class TestLocal(ExecutorConformance):
 class TestRay(ExecutorConformance):
     @pytest.fixture(autouse=True, scope="class")
     def cluster(self) -> Iterator[None]:
-        pytest.importorskip("ray", reason="needs Ray")
+        if importlib.util.find_spec("ray") is None:
+            pytest.skip("needs Ray")
         with RayConfig(workers=1).build():  # starts a cluster, which the tests join
             yield
 
@@ -157,7 +159,8 @@ def test_a_script_without_main_guard_is_told_so(tmp_path: Path) -> None:
 
 
 def test_a_missing_cluster_is_a_clear_error() -> None:
-    pytest.importorskip("ray", reason="needs Ray")
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("needs Ray")
     for address in ("127.0.0.1:1", "nonsense"):
         with pytest.raises(RunError, match=f"cannot connect to the Ray cluster {address}"):
             RayConfig(address=address).build()

@@ -22,6 +22,10 @@ class RayExecutor(PoolExecutor):
     """One Ray actor per worker; an actor that dies, with its machine or alone, is replaced."""
 
     def __init__(self, config: RayConfig) -> None:
+        # Read when Ray is imported: under `uv run` its workers would build environments of their
+        # own and may never start, though they share this very environment.
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             import ray
         except ImportError as error:
@@ -55,9 +59,6 @@ class RayExecutor(PoolExecutor):
         return self._ray.cloudpickle.dumps(value)
 
     def _connect(self, address: str) -> None:
-        # Of a cluster that we start ourselves, all workers share this very environment.
-        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options: dict[str, Any] = {"address": address}
         if not address:
             options = {"include_dashboard": False, "log_to_driver": False}
