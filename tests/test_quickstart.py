@@ -59,7 +59,7 @@ def test_quickstart_stops_continues_and_reports(tmp_path: Path, shared_data: Pat
     crux = json.loads((run / "eval-cruxeval" / "results.json").read_text())
     assert crux["out_of_distribution"] is True
     log = (tmp_path / "log.txt").read_text()
-    assert "report.html" in log and "START_OF_TRACE" in log
+    assert "report.html" in log and "Example 1" in log
     looks_right(run / "report.html", tmp_path)
 
 
