@@ -66,7 +66,10 @@ def install(tmp_path: Path, dist: Path, constraints: Path) -> Callable[[str], Pa
         venv = tmp_path / "venv"
         uv("venv", "--python", sys.executable, venv, cwd=tmp_path)
         python = venv / "bin" / "python"
-        uv("pip", "install", "--python", python, "--find-links", dist,
+        # the option hides the variable: a local directory of wheels must be named again
+        local = os.environ.get("UV_FIND_LINKS", "").replace(",", " ").split()
+        links = [word for place in (dist, *local) for word in ("--find-links", place)]
+        uv("pip", "install", "--python", python, *links,
            "--constraint", constraints, package, cwd=tmp_path)  # fmt: skip
         uv("pip", "check", "--python", python, cwd=tmp_path)
         return venv / "bin"
