@@ -103,7 +103,7 @@ def use_forager(bin_dir: Path, cwd: Path) -> None:
 
 
 def use_train(bin_dir: Path, cwd: Path) -> None:
-    assert "32,581,097,472" in cwm(bin_dir, cwd, "model", "info", "model=cwm_32b")
+    assert "32,581,097,472" in cwm(bin_dir, cwd, "model", "info", "cwm_32b")
 
 
 def use_rl(bin_dir: Path, cwd: Path) -> None:
