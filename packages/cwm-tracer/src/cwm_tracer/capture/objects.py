@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cwm_tracer.capture.values import Renderer
 
+    _Form = Callable[["Renderer", Any, type, int], str]
+
 _NAME = type.__dict__["__name__"].__get__
 _MRO = type.__dict__["__mro__"].__get__
 _MODULE = type.__dict__["__module__"].__get__
@@ -25,8 +27,6 @@ _ARGS = BaseException.__dict__["args"].__get__
 _NAMESPACE = vars(types.ModuleType)["__dict__"].__get__
 _FACTORY = collections.defaultdict.__dict__["default_factory"].__get__
 _MAXLEN = collections.deque.__dict__["maxlen"].__get__
-
-_Form = Callable[["Renderer", Any, type, int], str]
 
 
 def name_of(kind: type) -> str:

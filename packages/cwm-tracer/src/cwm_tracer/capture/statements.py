@@ -1,6 +1,7 @@
 """What the source says about lines: which belong to one statement, and where the entry starts.
 
-Uses the standard library only: this module runs inside the process of the traced program.
+Uses the standard library only, and runs on Python 3.8: this module is part of the process of the
+traced program.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import opcode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import CodeType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    _Span = tuple[int, int, int, int]
 
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _LOOP_HEADS = frozenset(opcode.opmap[name] for name in ("FOR_ITER", "GET_ANEXT"))
-_Span = tuple[int, int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """The `def` of the entry function: line of the keyword, and of its first decorator."""
 
@@ -26,7 +30,7 @@ class Entry:
     first_line: int
 
 
-@dataclass(slots=True)
+@dataclass
 class Statements:
     """Lines and positions of a program's statements."""
 
@@ -129,7 +133,8 @@ def _header(node: ast.stmt | ast.ExceptHandler) -> tuple[int, int, int]:
     body = getattr(node, "body", None) or getattr(node, "cases", None)
     if isinstance(body, list) and body:
         inner = body[0]
-        below = inner.pattern.lineno if isinstance(inner, ast.match_case) else _first_line(inner)
+        pattern = getattr(inner, "pattern", None)  # of a `match_case`
+        below = pattern.lineno if pattern is not None else _first_line(inner)
         return first, max(below - 1, node.lineno) if below > node.lineno else first, node.lineno
     return first, node.end_lineno or first, node.lineno
 
