@@ -26,6 +26,8 @@ class SettraceConfig(ComponentConfig):
     """Call the `__repr__` that the program's own classes define, instead of showing fields."""
     fork: bool = True
     """Fork each program's process from a warm server; otherwise start an interpreter for each."""
+    hash_seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seeds the hashes of texts, on which the order of sets depends, and the module `random`."""
 
     def build(self, limits: Limits | None = None) -> SettraceTracer:
         """Build the tracer; nothing is started before the first recording."""

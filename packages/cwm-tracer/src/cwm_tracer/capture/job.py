@@ -68,7 +68,7 @@ class Job:
         os._exit(0)
 
     def _adopt_process(self) -> None:
-        random.seed(0)
+        random.seed(int(os.environ["PYTHONHASHSEED"]))
         sys.argv = [""]
         sys.path[:0] = self._request["path"]
         sys.setrecursionlimit(self._limits["depth"] + HEADROOM)
@@ -125,7 +125,10 @@ class Job:
         return module
 
     def _entry(self, namespace: dict[str, Any]) -> Callable[..., Any]:
-        """Find the entry function; a method's class is instantiated without arguments."""
+        """Find the entry function; a method's class is instantiated without arguments.
+
+        Where that is no call that the class takes, the input's first argument is the instance.
+        """
         first, *rest = self._request["entry"].split(".")
         if first not in namespace:
             raise _ProblemError(f"the program defines no {first!r}")
@@ -135,7 +138,8 @@ class Job:
             if static is None:
                 raise _ProblemError(f"{'.'.join([first, *rest[:index]])} has no {name!r}")
             if isinstance(found, type) and isinstance(static, types.FunctionType):
-                found = found()
+                with contextlib.suppress(TypeError):
+                    found = found()
             found = getattr(found, name)
         if not callable(found):
             raise _ProblemError(f"{self._request['entry']!r} is not callable")

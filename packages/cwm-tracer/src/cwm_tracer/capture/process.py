@@ -45,8 +45,9 @@ class Ending:
 class TracedProcess:
     """Runs jobs one at a time in processes of their own."""
 
-    def __init__(self, *, trace_bytes: int, fork: bool = True) -> None:
+    def __init__(self, *, trace_bytes: int, fork: bool = True, hash_seed: int = 0) -> None:
         self._size = trace_bytes
+        self._hash_seed = hash_seed
         self._fork = fork and hasattr(os, "fork")
         self._server: subprocess.Popen[bytes] | None = None
         self._home = ""
@@ -125,7 +126,7 @@ class TracedProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=_environment(self._mark),
+                env=_environment(self._mark, self._hash_seed),
                 cwd=work,
                 pass_fds=self._files,
                 start_new_session=True,
@@ -159,8 +160,8 @@ def _end(process: subprocess.Popen[bytes], mark: str) -> None:
                 pipe.close()
 
 
-def _environment(mark: str) -> dict[str, str]:
-    """Return a cleared environment in which hashes are the same every time."""
+def _environment(mark: str, hash_seed: int) -> dict[str, str]:
+    """Return a cleared environment in which hashes are the same for the same seed."""
     name, _, value = mark.partition("=")
     kept = {
         name: os.environ[name] for name in ("PATH", "TMPDIR", "SYSTEMROOT") if name in os.environ
@@ -168,7 +169,7 @@ def _environment(mark: str) -> dict[str, str]:
     return {
         **kept,
         name: value,
-        "PYTHONHASHSEED": "0",
+        "PYTHONHASHSEED": str(hash_seed),
         "LC_ALL": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
     }

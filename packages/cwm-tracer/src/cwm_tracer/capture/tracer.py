@@ -64,6 +64,7 @@ class SettraceTracer:
             "call_repr": config.call_repr,
         }
         self._fork = config.fork
+        self._hash_seed = config.hash_seed
         self._process: TracedProcess | None = None
 
     def __enter__(self) -> Self:
@@ -121,7 +122,9 @@ class SettraceTracer:
 
     def _run(self, request: dict[str, Any]) -> Ending:
         if self._process is None:
-            self._process = TracedProcess(trace_bytes=self._limits.trace_bytes, fork=self._fork)
+            self._process = TracedProcess(
+                trace_bytes=self._limits.trace_bytes, fork=self._fork, hash_seed=self._hash_seed
+            )
         return self._process.run(request)
 
     def _request(

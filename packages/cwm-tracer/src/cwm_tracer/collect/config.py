@@ -51,15 +51,13 @@ class DropConfig(_Section):
     """Those with a value that was too large to be shown whole."""
 
 
-class TraceConfig(CommandConfig):
-    """Run programs, record them, write trace shards."""
+class ShardsConfig(CommandConfig):
+    """What every command that writes trace shards has in common."""
 
     may_change: ClassVar[frozenset[str]] = frozenset({"out", "workers", "executor", "batch"})
 
     out: Path
     """Run directory; the shards go to its `traces`."""
-    programs: Annotated[ComponentConfig, Slot("programs", default="generated")]
-    """Where programs come from."""
     tracer: Annotated[ComponentConfig, Slot("tracers", default="settrace")]
     """What records them."""
     limits: Limits = Limits()
@@ -80,3 +78,10 @@ class TraceConfig(CommandConfig):
     """Executions handed to a tracer at a time."""
     rows_per_shard: int = Field(default=4096, ge=1)
     """Traces per Parquet file."""
+
+
+class TraceConfig(ShardsConfig):
+    """Run programs, record them, write trace shards."""
+
+    programs: Annotated[ComponentConfig, Slot("programs", default="generated")]
+    """Where programs come from."""

@@ -12,11 +12,10 @@ from cwm_core.data import records
 from cwm_core.data.shards import ShardWriter, read_shards
 from cwm_core.errors import ConfigError, RunError
 from cwm_core.executor.base import Executor
-from cwm_core.plugins import ComponentConfig
 from cwm_core.progress import Progress, progress
 from cwm_core.rundir import RunDir
 from cwm_tracer.capture.tracer import trace_id
-from cwm_tracer.collect.config import TraceConfig
+from cwm_tracer.collect.config import ShardsConfig, TraceConfig
 from cwm_tracer.collect.journal import Journal
 from cwm_tracer.collect.recording import Execution, RecordBatch
 from cwm_tracer.collect.sides import Sides
@@ -27,12 +26,22 @@ SECONDS_PER_SHARD = 20.0
 
 
 def collect(config: TraceConfig, run: RunDir) -> dict[str, Any]:
+    """Record the programs of a source that are not recorded yet, as `collect_programs` does."""
+    benchmark = config.programs.name == "file"
+    return collect_programs(config, run, config.programs.build(), benchmark=benchmark)
+
+
+def collect_programs(
+    config: ShardsConfig, run: RunDir, source: Iterable[Program], *, benchmark: bool = False
+) -> dict[str, Any]:
     """Record everything that is not recorded yet; return (and write) the summary.
+
+    Programs of a `benchmark` go to the test side unless `split.side` says otherwise.
 
     Raises:
         CwmError: the programs cannot be read, the disk refuses, or tracers keep dying.
     """
-    programs = _Programs(config.programs)
+    programs = _Programs(source)
     directory = run.path / "traces"
     writer = ShardWriter(
         directory,
@@ -40,11 +49,11 @@ def collect(config: TraceConfig, run: RunDir) -> dict[str, Any]:
         rows_per_shard=config.rows_per_shard,
         seconds_per_shard=SECONDS_PER_SHARD,
     )
-    sides = Sides(config.split, _by_fractions(config), config.exclude)
+    sides = Sides(config.split, _by_fractions(config, benchmark), config.exclude)
     with writer, Journal(run.path / "dropped.jsonl") as journal:
         done = writer.done_keys("trace_id")
         sides.look_ahead(programs)
-        with _executor(config) as executor, progress(programs.total(), "trace", "prog") as bar:
+        with executor_of(config) as executor, progress(programs.total(), "trace", "prog") as bar:
             _Collector(config, writer, journal, bar).work(executor, programs, sides, done)
         writer.finish()
         summary = _summary(directory if writer.rows else None, journal)
@@ -56,7 +65,7 @@ class _Collector:
     """Feeds executions to the tracers and files what comes back."""
 
     def __init__(
-        self, config: TraceConfig, writer: ShardWriter, journal: Journal, bar: Progress
+        self, config: ShardsConfig, writer: ShardWriter, journal: Journal, bar: Progress
     ) -> None:
         self._config = config
         self._writer = writer
@@ -110,10 +119,9 @@ class _Collector:
 
 
 class _Programs:
-    """The programs of a component, which can be read more than once."""
+    """Programs that can be read more than once."""
 
-    def __init__(self, config: ComponentConfig) -> None:
-        built = config.build()
+    def __init__(self, built: Iterable[Program]) -> None:
         self._again = None if iter(built) is not built else list(built)
         self._built = built
 
@@ -126,12 +134,13 @@ class _Programs:
         return len(source) if hasattr(source, "__len__") else None
 
 
-def _by_fractions(config: TraceConfig) -> bool:
+def _by_fractions(config: ShardsConfig, benchmark: bool) -> bool:
     side = config.split.side
-    return side == "fractions" or (side == "auto" and config.programs.name != "file")
+    return side == "fractions" or (side == "auto" and not benchmark)
 
 
-def _executor(config: TraceConfig) -> Executor:
+def executor_of(config: ShardsConfig) -> Executor:
+    """Build the executor, with `workers` processes if that is given; ConfigError if it has none."""
     executor = config.executor
     if config.workers is not None:
         if "processes" not in type(executor).model_fields:
