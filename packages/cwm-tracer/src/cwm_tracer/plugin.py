@@ -50,4 +50,4 @@ def cwm_programs() -> list[Component]:
 @hookimpl
 def cwm_commands() -> list[Command]:
     """Return the commands of the tracer."""
-    return [Command("trace", "cwm_tracer.cli:trace", "Record executions: one, or shards of many.")]
+    return [Command("trace", "cwm_tracer.cli:app", "Record executions: one, or shards of many.")]

@@ -3,10 +3,37 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from cwm_core.data.records import TraceRecord
 from cwm_core.trace.frames import Event, Frame
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a trace is to be seen: as a table, unless one of these says otherwise."""
+
+    as_wire: bool = False
+    as_json: bool = False
+    html: Path | None = None
+    """File for a page with time travel."""
+
+    def show(self, record: TraceRecord) -> int:
+        """Print or write a trace; return 0, or 1 if the execution did not reach its end."""
+        if self.as_json:
+            for line in json_lines(record):
+                print(line)
+        elif self.as_wire:
+            print(wire(record))
+        else:
+            print_table(record)
+        complete = record.trace.complete
+        if not complete and (self.as_json or self.as_wire):
+            print(summary(record), file=sys.stderr)
+        return 0 if complete else 1
 
 
 def json_lines(record: TraceRecord) -> Iterator[str]:
