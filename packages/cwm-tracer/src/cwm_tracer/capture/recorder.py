@@ -18,75 +18,24 @@ Uses the standard library only: this module runs inside the process of the trace
 
 from __future__ import annotations
 
-import opcode
 import sys
-from collections.abc import Callable
 from marshal import dumps
 from types import CodeType, FrameType
-from typing import Any, NoReturn
+from typing import Any
 
+from cwm_tracer.capture.codes import REPEATS, RETURNS, SUSPENDS, Code, explicit
+from cwm_tracer.capture.endings import Endings, Finish
 from cwm_tracer.capture.statements import Entry, Statements
-from cwm_tracer.capture.stream import FIELD, RECORD, FullError, Region
+from cwm_tracer.capture.stream import FIELD, RECORD, Region
 from cwm_tracer.capture.values import ATOMS, Renderer
 
-_INLINED = {"<listcomp>", "<setcomp>", "<dictcomp>"}
-_GENERATORS = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
-_OPTIMIZED = 0x1
-_RETURNS = frozenset(
-    opcode.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in opcode.opmap
-)
-_SUSPENSIONS = {opcode.opmap["YIELD_VALUE"]}
-if sys.version_info >= (3, 13):
-    # There, the instruction after the yield is the frame's last when it is reported.
-    _SUSPENSIONS.add(opcode.opmap["RESUME"])
-_IMPLICIT = frozenset(
-    {
-        "__module__",
-        "__qualname__",
-        "__firstlineno__",
-        "__static_attributes__",
-        "__annotations__",
-        "__annotate__",
-        "__annotate_func__",
-        "__conditional_annotations__",
-        "__classdict__",
-        "__classcell__",
-        "__class__",
-        "__type_params__",
-        ".type_params",
-        ".generic_base",
-    }
-)
-"""Names that the interpreter binds in class bodies and methods, on some versions only."""
 _COMPARED = frozenset({list, tuple, dict})
 """Containers whose fingerprint is worth taking (that of a set costs more than its text)."""
-
-_NAMESPACES = {dict, type((lambda: sys._getframe().f_locals)())}
 
 _SHORT = 10**30
 _Known = tuple[type, Any, str, bool]
 """Class, key and text of a value, and whether the key is a fingerprint; else it is the value itself
 if that is an atom, or None."""
-
-Finish = Callable[[str, str], NoReturn]
-
-
-class _Code:
-    """What is known of a code object of the program."""
-
-    __slots__ = ("code", "generator", "hides", "multi", "number", "operations", "repeats")
-
-    def __init__(self, code: CodeType, number: int, statements: Statements) -> None:
-        self.code = code
-        self.number = number
-        self.operations = code.co_code
-        self.generator = bool(code.co_flags & _GENERATORS)
-        self.hides = not code.co_flags & _OPTIMIZED or "__class__" in code.co_freevars
-        self.repeats = frozenset() if sys.version_info < (3, 12) else statements.repeats(code)
-        self.multi = statements.multi
-        if code.co_name in ("<lambda>", "<genexpr>"):
-            lines = {line for *_, line in code.co_lines() if line is not None}
-            self.multi = dict.fromkeys(lines, code.co_firstlineno) if len(lines) > 1 else {}
 
 
 class _Activation:
@@ -104,7 +53,7 @@ class _Activation:
         "tag",
     )
 
-    def __init__(self, recorder: Recorder, code: _Code, number: int) -> None:
+    def __init__(self, recorder: Recorder, code: Code, number: int) -> None:
         self.recorder = recorder
         self.code = code
         self.number = number
@@ -125,7 +74,7 @@ class _Activation:
                 shown = self.code.multi.get(line)
                 if shown is None:
                     self.step = 0
-                    if frame.f_lasti in self.code.repeats:
+                    if self.code.marks[frame.f_lasti >> 1] & REPEATS:
                         return self.trace
                 elif shown == self.step:
                     return self.trace
@@ -133,12 +82,12 @@ class _Activation:
                     self.step = line = shown
                 recorder.steps_left -= 1
                 if recorder.steps_left < 0:
-                    recorder.too_many_steps()
+                    recorder.endings.too_many_steps()
                 recorder.write(f"l{self.tag}{line}{self.changes(frame)}{RECORD}")
             else:
                 self.leave(frame, event, self.code.multi.get(line, line), arg)
         except BaseException as error:
-            recorder.failed(error)
+            recorder.endings.failed(error)
         return self.trace
 
     def changes(self, frame: FrameType) -> str:
@@ -147,14 +96,20 @@ class _Activation:
         This is where the time goes, so what is cheap is done here and now: values that are the
         same object, and containers whose fingerprint is the same.
         """
-        values: Any = frame.f_locals
-        if self.code.hides:
-            values = _explicit(values)
         known = self.known
         rendered = self.recorder.rendered
         nodes = self.recorder.nodes
+        values: Any = frame.f_locals
+        names: Any = self.code.names
+        if names is None:
+            values = names = explicit(values)
         parts = []
-        for name, value in values.items():
+        bound = 0
+        for name in names:
+            value = values.get(name, known)
+            if value is known:
+                continue
+            bound += 1
             kind = type(value)
             old = known.get(name)
             if old is not None and old[0] is kind:
@@ -171,11 +126,19 @@ class _Activation:
             known[name] = new
             if old is None or old[2] != new[2]:
                 parts.append(f"{FIELD}{name}{FIELD}{new[2]}")
-        if len(values) != len(known):
-            for name in [name for name in known if name not in values]:
-                del known[name]
-                parts.append(f"{FIELD}{name}{FIELD}")
+        if bound != len(known):
+            parts += self._gone(values, names)
         return "".join(parts)
+
+    def _gone(self, values: Any, names: Any) -> list[str]:
+        """Forget the names that are unbound, and return the fields that say so."""
+        known = self.known
+        gone = [name for name in names if name in known and name not in values]
+        if self.code.names is None:
+            gone = [name for name in known if name not in values]
+        for name in gone:
+            del known[name]
+        return [f"{FIELD}{name}{FIELD}" for name in gone]
 
     def enter(self, frame: FrameType, resumed: bool) -> None:
         """Record the call of this frame, or its resumption."""
@@ -185,7 +148,8 @@ class _Activation:
         self.step = 0
         self.depth = recorder.depth
         recorder.deeper()
-        line = self.code.multi.get(frame.f_lineno, frame.f_lineno)
+        line = frame.f_lineno or 0
+        line = self.code.multi.get(line, line)
         kind = "s" if resumed else "c"
         place = f"{line}{FIELD}{self.depth}{FIELD}{self.code.number}"
         recorder.write(f"{kind}{self.tag}{place}{self.changes(frame)}{RECORD}")
@@ -201,31 +165,15 @@ class _Activation:
             recorder.write(f"e{self.tag}{line}{FIELD}{text}{RECORD}")
         elif event == "return":
             recorder.count()
-            operation = self.code.operations[frame.f_lasti]
-            left_at_yield = self.code.generator and operation in _SUSPENSIONS
+            marks = self.code.marks[frame.f_lasti >> 1]
             # An exception thrown in at a yield leaves the frame there, too.
-            suspended = left_at_yield and self.raised_at != frame.f_lasti
+            suspended = marks & SUSPENDS and self.raised_at != frame.f_lasti
             kind = "y" if suspended else "r"
             recorder.write(f"{kind}{self.tag}{line}{FIELD}{recorder.renderer.text(arg)}{RECORD}")
             if self.active:
                 self.active = False
                 recorder.depth -= 1
-            recorder.left(self, frame, kind, operation in _RETURNS)
-
-
-def _explicit(namespace: Any) -> dict[str, Any]:
-    """Return what the source itself binds in a class body or method.
-
-    A class body's namespace can be any mapping and hold any name; only a `dict` is looked into,
-    since another would run code of the program.
-    """
-    if type(namespace) not in _NAMESPACES:
-        return {}
-    return {
-        name: value
-        for name, value in namespace.items()
-        if type(name) is str and name not in _IMPLICIT and name.isidentifier()
-    }
+            recorder.left(self, frame, kind, bool(marks & RETURNS))
 
 
 class Recorder:
@@ -253,10 +201,10 @@ class Recorder:
         self._entry = entry
         self.steps_left = steps
         self.nodes = renderer.value_nodes
-        self._steps = steps
+        self.endings = Endings(finish, steps=steps, depth=depth)
         self._max_depth = depth
-        self._finish = finish
-        self._codes: dict[int, tuple[CodeType, _Code | None]] = {}
+        self._own_codes = 0
+        self._codes: dict[int, tuple[CodeType, Code | None]] = {}
         self._activations = 0
         self._root: _Activation | None = None
 
@@ -269,19 +217,19 @@ class Recorder:
         try:
             known = self._codes.get(id(frame.f_code))
             code = known[1] if known is not None else self._register(frame.f_code)
-            if code is None or (not self.started and not self._starts(frame.f_code)):
+            if code is None or (not self.started and not code.starts):
                 return None
             activation, resumed = self._activation(frame, code)
             self.count()
-            if self.renderer.call_repr and code.code.co_name == "__init__":
+            if self.renderer.call_repr and code.init:
                 self._construction(frame, 1)
             activation.enter(frame, resumed)
         except BaseException as error:
-            self.failed(error)
+            self.endings.failed(error)
             return None
         return activation.trace
 
-    def _activation(self, frame: FrameType, code: _Code) -> tuple[_Activation, bool]:
+    def _activation(self, frame: FrameType, code: Code) -> tuple[_Activation, bool]:
         held = getattr(frame.f_trace, "__self__", None)
         if type(held) is _Activation and held.code is code:
             return held, True
@@ -292,39 +240,29 @@ class Recorder:
             self.started = True
         return activation, False
 
-    def _register(self, code: CodeType) -> _Code | None:
+    def _register(self, code: CodeType) -> Code | None:
         """Decide on a code object, once."""
-        own: _Code | None = None
-        if code.co_filename == self._filename and code.co_name not in _INLINED:
-            number = len(self._codes)
-            own = _Code(code, number, self._statements)
-            name = "".join(c for c in code.co_qualname if c not in (FIELD, RECORD))
-            self.write(FIELD.join(["k", str(number), str(code.co_firstlineno), name]) + RECORD)
+        own = Code.of(code, self._own_codes, self._filename, self._statements, self._entry)
+        if own is not None:
+            self._own_codes += 1
+            self.write(own.record())
         self._codes[id(code)] = code, own
         return own
 
-    def _starts(self, code: CodeType) -> bool:
-        entry = self._entry
-        if entry is None:
-            return True
-        return code.co_name == entry.name and code.co_firstlineno in (entry.first_line, entry.line)
-
     def _construction(self, frame: FrameType, step: int) -> None:
         """Note that an object's `__init__` begins (1) or ends (-1)."""
-        code = frame.f_code
-        if code.co_argcount:
-            key = id(frame.f_locals.get(code.co_varnames[0]))
-            running = self.renderer.half_built
-            running[key] = running.get(key, 0) + step
-            if running[key] <= 0:
-                del running[key]
+        key = id(frame.f_locals.get(frame.f_code.co_varnames[0]))
+        running = self.renderer.half_built
+        running[key] = running.get(key, 0) + step
+        if running[key] <= 0:
+            del running[key]
 
     def rendered(self, value: Any, kind: type, old: _Known | None) -> _Known:
         """Return what is to be known of a value; `old` itself where its fingerprint is the same."""
         if kind is int and -_SHORT < value < _SHORT:
             return kind, value, repr(value), False
         renderer = self.renderer
-        if type(kind) is type and kind in ATOMS:
+        if type(kind) is type and kind in ATOMS and kind is not range:
             return kind, value, renderer.atom(value, kind), False
         if type(kind) is not type or kind not in _COMPARED:
             return kind, None, renderer.text(value), False
@@ -357,7 +295,9 @@ class Recorder:
         if not 0 < start < len(value) <= self.nodes // 2 or "(" in text or "{" in text:
             return None
         tail = self.renderer.text(value[start:])
-        if not self.renderer.plain or 2 * len(tail) > self.renderer.value_bytes or "[" in tail[1:]:
+        if not self.renderer.plain or 2 * len(tail) > self.renderer.value_bytes:
+            return None
+        if "[" in tail[1:] or "(" in tail or "{" in tail:
             return None
         return f"{text[:-1]}, {tail[1:]}"
 
@@ -377,35 +317,18 @@ class Recorder:
         """Count an event; ends the process when there are too many."""
         self.steps_left -= 1
         if self.steps_left < 0:
-            self.too_many_steps()
-
-    def too_many_steps(self) -> NoReturn:
-        """End the process at the limit of events."""
-        self._finish("step_limit", f"more than {self._steps} events")
+            self.endings.too_many_steps()
 
     def deeper(self) -> None:
         """Count a nested call; ends the process when there are too many."""
         self.depth += 1
         if self.depth > self._max_depth:
-            self._finish("depth_limit", f"more than {self._max_depth} nested calls")
+            self.endings.too_deep()
 
     def left(self, activation: _Activation, frame: FrameType, kind: str, returned: bool) -> None:
         """Note that a frame was left; the end of the entry's own frame ends the recording."""
-        if self.renderer.half_built and activation.code.code.co_name == "__init__":
+        if self.renderer.half_built and activation.code.init:
             self._construction(frame, -1)
         if activation is not self._root or kind == "y":
             return
-        sys.settrace(None)
-        if returned:
-            self._finish("returned", "")
-        text, memory = self.exception
-        self._finish("memory_limit" if memory else "raised", text)
-
-    def failed(self, error: BaseException) -> None:
-        """End the process: the recorder itself cannot go on."""
-        sys.settrace(None)
-        if isinstance(error, FullError):
-            self._finish("value_limit", "the trace is larger than allowed")
-        if isinstance(error, MemoryError):
-            self._finish("memory_limit", "no memory left while recording")
-        self._finish("tracer_lost", f"the recorder failed: {type(error).__name__}: {error}"[:500])
+        self.endings.left(returned, *self.exception)

@@ -7,6 +7,7 @@ traced program.
 from __future__ import annotations
 
 import ast
+import dis
 import opcode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -78,6 +79,32 @@ class Statements:
             if not entered.isdisjoint(inside):
                 offsets.add(2 * unit)
         return frozenset(offsets)
+
+    def hidden(self, code: CodeType) -> frozenset[str]:
+        """Return the variables of comprehensions that 3.12 and later inlined.
+
+        On 3.11 these are in a frame of its own; here they show while an asynchronous comprehension
+        is suspended.
+        """
+        clear = opcode.opmap.get("LOAD_FAST_AND_CLEAR")
+        if clear is None or clear not in code.co_code[::2]:
+            return frozenset()
+        cleared: set[str] = set()
+        stored = set(code.co_varnames[: _arguments(code)])
+        for instruction in dis.get_instructions(code):
+            if instruction.opcode == clear:
+                cleared.add(instruction.argval)
+            elif instruction.opname.startswith("STORE_FAST"):
+                position = tuple(instruction.positions or (None,) * 4)
+                if not any(_within(position, span) for span in self.comprehensions):
+                    named = instruction.argval
+                    stored.update(named if isinstance(named, tuple) else (named,))
+        return frozenset(cleared - stored)
+
+
+def _arguments(code: CodeType) -> int:
+    stars = bool(code.co_flags & 0x4) + bool(code.co_flags & 0x8)  # CO_VARARGS, CO_VARKEYWORDS
+    return code.co_argcount + code.co_kwonlyargcount + stars
 
 
 def find_entry(tree: ast.Module, path: str) -> Entry | None:

@@ -41,7 +41,6 @@ class Region:
         self._size = size
         self._room = size - 4096
         self._map = mmap.mmap(descriptor, size)
-        self._end = HEADER.size
         self._committed = memoryview(self._map)[: HEADER.size].cast("Q")
 
     def reset(self) -> None:
@@ -49,8 +48,7 @@ class Region:
         if self._end_committed() > 1 << 20:
             os.ftruncate(self._descriptor, 0)
         os.ftruncate(self._descriptor, self._size)
-        self._end = HEADER.size
-        self._committed[0] = self._end
+        self._committed[0] = HEADER.size
 
     def _end_committed(self) -> int:
         """Return how far an earlier writer came; read from the file, which may have shrunk."""
@@ -64,13 +62,12 @@ class Region:
             FullError: it does not fit.
         """
         data = record.encode("utf-8", "backslashreplace")
-        start = self._end
+        start = self._committed[0]
         end = start + len(data)
         # Room for the end record is always left.
         if end > self._room and record[0] != "x":
             raise FullError
         self._map[start:end] = data
-        self._end = end
         self._committed[0] = end
 
 
