@@ -1,0 +1,1 @@
+"""From a repository's test suite to trace shards."""
