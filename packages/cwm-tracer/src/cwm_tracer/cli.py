@@ -39,5 +39,6 @@ def trace() -> None:
     """
 
 
-for command in (record, functions, contest, tests, script, narrate, show):
+for command in (record, functions, contest, tests, narrate, show):
     app.command(command.__name__)(command)
+app.command("script", context_settings={"allow_interspersed_args": False})(script)

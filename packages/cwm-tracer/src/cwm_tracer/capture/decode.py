@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass, field
 
 from cwm_core.trace.frames import START_OF_TRACE, Event, Frame
+from cwm_tracer.capture.scripts import HIDDEN, MODULE
 from cwm_tracer.capture.stream import FIELD, RECORD
 
 _VALUE_EVENTS = {"r": Event.RETURN, "y": Event.RETURN, "e": Event.EXCEPTION}
@@ -60,7 +61,7 @@ class _Decoder:
         kind = fields[0]
         if kind == "l":
             activation = self._activations[fields[1]]
-            self._bind(activation.locals, fields, 3)
+            self._bind(activation, fields, 3)
             self._add(Event.LINE, fields[2], activation, locals_=activation.locals)
         elif kind in _VALUE_EVENTS:
             activation = self._activations[fields[1]]
@@ -80,15 +81,17 @@ class _Decoder:
             activation.depth = int(depth)
         else:
             activation = self._activations[number] = _Activation(function, int(depth), {})
-        self._bind(activation.locals, fields, 5)
+        self._bind(activation, fields, 5)
         self._add(Event.CALL, line, activation, locals_=activation.locals, paused=resumed)
 
-    def _bind(self, known: dict[str, str], fields: list[str], start: int) -> None:
+    def _bind(self, activation: _Activation, fields: list[str], start: int) -> None:
+        known, script = activation.locals, activation.function == MODULE
         for index in range(start, len(fields), 2):
             name, text = fields[index], fields[index + 1]
             if text:
-                known[name] = text
-            else:
+                if not (script and name in HIDDEN):
+                    known[name] = text
+            elif not (script and name in HIDDEN):
                 del known[name]
 
     def _add(
@@ -102,6 +105,8 @@ class _Decoder:
         paused: bool = False,
     ) -> None:
         number = int(line)
+        if number <= 0 and activation.function == MODULE:
+            number = self.recording.entry_line or 0
         self.recording.frames.append(
             Frame(
                 event=event,

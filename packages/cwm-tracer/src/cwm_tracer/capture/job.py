@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import builtins
 import contextlib
 import io
 import json
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, cast
 
 from cwm_tracer.capture.recorder import Recorder
+from cwm_tracer.capture.scripts import MODULE
 from cwm_tracer.capture.statements import Statements, binding_line, find_entry
 from cwm_tracer.capture.stream import FIELD, RECORD, FullError, Region
 from cwm_tracer.capture.values import Renderer
@@ -44,6 +46,8 @@ class Job:
         """Load the program, call its entry function under the recorder, and end the process."""
         self._adopt_process()
         tree, code = self._compiled()
+        if self._request["entry"] == MODULE:
+            self._run_script(tree, code)
         self._phase("load")
         with self._problems("load_error", "the program raised while it was loaded"):
             module = self._module()
@@ -55,6 +59,19 @@ class Job:
             arguments, named = self._arguments(module.__dict__)
         self._phase("run")
         self._call(self._recorder(tree), function, arguments, named)
+
+    def _run_script(self, tree: ast.Module, code: types.CodeType) -> NoReturn:
+        """Run the module level itself under the recorder."""
+        if self._request["problem"]:
+            self.finish("load_error", self._request["problem"])
+        sys.argv = [self._request["file"], *self._request["argv"]]
+        sys.stdin = sys.__stdin__ = open(  # type: ignore[misc]  # noqa: SIM115
+            0, encoding="utf-8", errors="surrogateescape", closefd=False
+        )
+        module = self._module()
+        module.__dict__["__builtins__"] = builtins
+        self._phase("run")
+        self._call(self._recorder(tree), exec, (code, module.__dict__), {})
 
     def finish(self, outcome: str, reason: str) -> NoReturn:
         """Write the end record and end the process, running nothing else of the program."""
@@ -112,6 +129,8 @@ class Job:
             self.finish("syntax_error", f"{type(error).__name__}: {error}")
         entry = find_entry(tree, self._request["entry"])
         line = entry.line if entry else binding_line(tree, self._request["entry"])
+        if self._request["entry"] == MODULE and tree.body:
+            line = Statements.of(tree).shown(tree.body[0].lineno)
         if line is not None:
             self._region.write(f"d{FIELD}{line}{RECORD}")
         return tree, code

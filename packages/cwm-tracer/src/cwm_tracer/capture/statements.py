@@ -59,6 +59,10 @@ class Statements:
                 found.multi.update(dict.fromkeys(range(first, last + 1), shown))
         return found
 
+    def shown(self, line: int) -> int:
+        """Return the line by which the statement at a line is shown."""
+        return self.multi.get(line, line)
+
     def repeats(self, code: CodeType) -> frozenset[int]:
         """Return the instruction offsets inside comprehensions that 3.12 and later inlined.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,8 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from cwm_core.data.records import Outcome, TraceRecord
+from cwm_core.trace.frames import Frame
 from cwm_tracer.capture.decode import Recording, context_of, decode
 from cwm_tracer.capture.process import Ending, TracedProcess, signal_name
+from cwm_tracer.capture.scripts import MODULE, read_input
+from cwm_tracer.capture.values import Renderer
 
 if TYPE_CHECKING:
     from cwm_tracer.capture.config import SettraceConfig
@@ -106,7 +110,7 @@ class SettraceTracer:
             difficulty=program.difficulty,
             constructs=tuple(program.constructs),
             context=context_of(source, recording.entry_line),
-            frames=tuple(recording.frames),
+            frames=tuple(_with_input(recording.frames, program.entry, input)),
             outcome=outcome,
             reason=reason,
             stdout=(bytes(recording.stdout) + ending.stdout).decode("utf-8", "replace"),
@@ -130,8 +134,10 @@ class SettraceTracer:
     def _request(
         self, source: str, entry: str, text: str, surroundings: Surroundings | None
     ) -> dict[str, Any]:
-        around = surroundings or Surroundings()
+        script = entry == MODULE
+        around = surroundings or Surroundings("__main__" if script else "program")
         return {
+            **(_script_request(text) if script else {}),
             "source": source,
             "entry": entry,
             "input": text,
@@ -141,6 +147,24 @@ class SettraceTracer:
             "limits": self._limits.model_dump(),
             "values": self._values,
         }
+
+
+def _script_request(text: str) -> dict[str, Any]:
+    try:
+        argv, stdin = read_input(text)
+    except ValueError as error:
+        return {"argv": [], "stdin": "", "problem": str(error)}
+    return {"argv": argv, "stdin": stdin, "problem": ""}
+
+
+def _with_input(frames: list[Frame], entry: str, text: str) -> list[Frame]:
+    """Show the input of a script on its call, as that of a function is: it decides what follows."""
+    if entry != MODULE or not frames or not text:
+        return frames
+    argv, stdin = read_input(text)
+    given = {"argv": argv, "stdin": stdin}
+    shown = {name: Renderer(module="").text(value) for name, value in given.items() if value}
+    return [dataclasses.replace(frames[0], locals=shown), *frames[1:]]
 
 
 def trace_id(program: Program, input: str) -> str:

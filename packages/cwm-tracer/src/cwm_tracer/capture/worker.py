@@ -176,7 +176,7 @@ def _run(
 ) -> NoReturn:
     """Become the process of a job."""
     try:
-        _isolate(request["limits"], outputs, work)
+        _isolate(request["limits"], outputs, work, request.get("stdin", ""))
         Job(request, region, console).run()
     except BaseException as error:
         end = {"outcome": "crashed", "reason": f"the tracer failed: {error!r}"[:500]}
@@ -184,13 +184,13 @@ def _run(
     os._exit(70)
 
 
-def _isolate(limits: dict[str, Any], outputs: _Outputs, work: str) -> None:
+def _isolate(limits: dict[str, Any], outputs: _Outputs, work: str, stdin: str) -> None:
     """Take away everything that the program has no need of."""
     if os.getsid(0) != os.getpid():
         os.setsid()
     os.chdir(work)
     null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
+    os.dup2(_input_file(stdin) if stdin else null, 0)
     os.dup2(outputs[0], 1)
     os.dup2(outputs[1], 2)
     os.closerange(3, 256)
@@ -203,6 +203,22 @@ def _isolate(limits: dict[str, Any], outputs: _Outputs, work: str) -> None:
     _limit(resource.RLIMIT_AS, reaper.address_space() + limits["memory_bytes"])
     if os.getuid() and hasattr(resource, "RLIMIT_NPROC"):
         _limit(resource.RLIMIT_NPROC, reaper.processes_of_user() + limits["processes"])
+
+
+def _input_file(text: str) -> int:
+    """Open a file that holds the standard input of a script."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("cwm-input")
+    else:
+        import tempfile
+
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    data = memoryview(text.encode("utf-8", "surrogateescape"))
+    while data:
+        data = data[os.write(descriptor, data) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _limit(which: int, value: int) -> None:
