@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cwm_core.atomic import atomic_write
 from cwm_core.data import records
@@ -20,6 +21,9 @@ from cwm_tracer.collect.journal import Journal
 from cwm_tracer.collect.recording import Execution, RecordBatch
 from cwm_tracer.collect.sides import Sides
 from cwm_tracer.programs.program import Program
+
+if TYPE_CHECKING:
+    from cwm_tracer.collect.repository.config import TestsConfig
 
 SECONDS_PER_SHARD = 20.0
 """Most that a killed collector has to do again."""
@@ -56,7 +60,7 @@ def collect_programs(
         with executor_of(config) as executor, progress(programs.total(), "trace", "prog") as bar:
             _Collector(config, writer, journal, bar).work(executor, programs, sides, done)
         writer.finish()
-        summary = _summary(directory if writer.rows else None, journal)
+        summary = summary_of(directory if writer.rows else None, journal)
         atomic_write(run.path / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
@@ -139,7 +143,7 @@ def _by_fractions(config: ShardsConfig, benchmark: bool) -> bool:
     return side == "fractions" or (side == "auto" and not benchmark)
 
 
-def executor_of(config: ShardsConfig) -> Executor:
+def executor_of(config: ShardsConfig | TestsConfig) -> Executor:
     """Build the executor, with `workers` processes if that is given; ConfigError if it has none."""
     executor = config.executor
     if config.workers is not None:
@@ -167,7 +171,8 @@ def _ids(batch: list[Execution]) -> list[str]:
     return [execution.trace_id for execution in batch]
 
 
-def _summary(directory: Any, journal: Journal) -> dict[str, Any]:
+def summary_of(directory: Path | None, journal: Journal) -> dict[str, Any]:
+    """Count what the shards hold (None: there are none), and what was left out."""
     splits: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     programs: dict[str, set[str]] = {}

@@ -10,13 +10,16 @@ import typer
 
 def tests(
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="key=value ...", help="Configuration; out=DIR is required.")
+        list[str] | None,
+        typer.Argument(metavar="key=value ...", help="repository=DIR|ARCHIVE|URL out=DIR ..."),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="YAML file.")] = None,
 ) -> int:
-    """Run a repository's pytest suite in a sandbox, and write shards of function traces."""
-    from cwm_tracer.collect.tests.config import TestsConfig
-    from cwm_tracer.collect.tests.pipeline import collect_tests
-    from cwm_tracer.commands.shards import write_shards
+    """Run a repository's pytest suite in a sandbox, and write shards of function traces.
 
-    return write_shards("trace tests", TestsConfig, collect_tests, overrides or [], config)
+    Each test file runs twice, untraced and traced; the exit code is 1 if outcomes differ. The same
+    command continues where it was stopped.
+    """
+    from cwm_tracer.collect.repository.command import trace_tests
+
+    return trace_tests(overrides or [], config)

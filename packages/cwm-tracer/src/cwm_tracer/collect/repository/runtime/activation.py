@@ -82,7 +82,7 @@ class Activation:
             return
         else:
             self.step = line = shown
-        place = "l{0}{1}{0}{2}".format(FIELD, self.number, line)
+        place = f"l{FIELD}{self.number}{FIELD}{line}"
         self.cut.write(place + self._changes(frame) + RECORD)
 
     def _exception(self, frame: FrameType, arg: Any) -> None:

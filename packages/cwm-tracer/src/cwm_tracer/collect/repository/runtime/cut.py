@@ -50,7 +50,7 @@ class Cut:
 
     def begin(self, frame: FrameType, function: Function) -> Activation:
         """Record the call of the root."""
-        self._put("m{}{}{}".format(FIELD, json.dumps(self._about(frame, function)), RECORD))
+        self._put(f"m{FIELD}{json.dumps(self._about(frame, function))}{RECORD}")
         self._flush()
         self.root = self.activation(function)
         self.root.enter(frame, False)
@@ -74,7 +74,7 @@ class Cut:
     def write(self, record: str) -> None:
         """Append an event; ends the trace when there are too many, or too many bytes."""
         if self.events >= self._events_left:
-            self.end("step_limit", "more than {} events".format(self._events_left))
+            self.end("step_limit", f"more than {self._events_left} events")
         elif self._size + len(record) > self._bytes_left:
             self.end("value_limit", "the trace is larger than allowed")
         else:
@@ -99,7 +99,7 @@ class Cut:
         self.over = True
         end = {"outcome": outcome, "reason": reason[:1000], "events": self.events}
         end["duration_s"] = round(time.perf_counter() - self._started, 6)
-        self._put("x{}{}{}".format(FIELD, json.dumps(end), RECORD))
+        self._put(f"x{FIELD}{json.dumps(end)}{RECORD}")
         self._flush()
         self._cutter.ended(self)
 
@@ -111,7 +111,7 @@ class Cut:
         if not is_own(error):
             self.end("tracer_lost", "an asynchronous exception")
             raise error
-        self.end("tracer_lost", "{}: {}".format(type(error).__name__, error))
+        self.end("tracer_lost", f"{type(error).__name__}: {error}")
 
     def _put(self, record: str) -> None:
         self._parts.append(record)

@@ -114,7 +114,7 @@ class Cutter:
         except BaseException as error:
             if not is_own(error):
                 raise
-            self.note("the recorder failed", error="{}: {}".format(type(error).__name__, error))
+            self.note("the recorder failed", error=f"{type(error).__name__}: {error}")
             return None
 
     def _consider(self, frame: FrameType, file: SourceFile) -> Any:

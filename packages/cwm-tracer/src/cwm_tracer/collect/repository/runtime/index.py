@@ -35,7 +35,7 @@ def main(root: str, out: str, include: str, exclude: str) -> None:
         try:
             described = describe(path, relative)
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            refused[relative] = "{}: {}".format(type(error).__name__, error)
+            refused[relative] = f"{type(error).__name__}: {error}"
             continue
         numbers[os.path.realpath(path)] = len(numbers)
         _write(out, str(numbers[os.path.realpath(path)]), described)
@@ -51,7 +51,7 @@ def describe(path: str, relative: str) -> dict[str, Any]:
     the class headers around it.
     """
     if os.path.getsize(path) > _LARGEST:
-        raise ValueError("larger than {} bytes".format(_LARGEST))
+        raise ValueError(f"larger than {_LARGEST} bytes")
     with tokenize.open(path) as file:
         source = file.read()
     tree = ast.parse(source)

@@ -36,7 +36,7 @@ class Sink:
 
     def rename(self) -> None:
         """Go on with a new file, as a forked child must."""
-        name = "stream-{}-{}.bin".format(_getpid(), _urandom(4).hex())
+        name = f"stream-{_getpid()}-{_urandom(4).hex()}.bin"
         self._path = os.path.join(self._directory, name)
         self.left = self._limit
 
@@ -48,7 +48,7 @@ class Sink:
 
     def note(self, note: str, **more: str) -> None:
         """Append a remark about the process."""
-        self.put(0, "n{}{}{}".format(FIELD, json.dumps(dict(more, note=note)), RECORD))
+        self.put(0, f"n{FIELD}{json.dumps(dict(more, note=note))}{RECORD}")
 
 
 def append(path: str, data: bytes) -> None:

@@ -117,7 +117,7 @@ class Sources(dict):  # type: ignore[type-arg]
     def __missing__(self, name: str) -> SourceFile | None:
         number = self._numbers.get(os.path.realpath(name)) if name[:1] != "<" else None
         if number is not None and number not in self._loaded:
-            path = os.path.join(self._directory, "{}.json".format(number))
+            path = os.path.join(self._directory, f"{number}.json")
             with open(path, encoding="utf-8") as file:
                 self._loaded[number] = SourceFile(number, json.load(file))
         self[name] = None if number is None else self._loaded[number]
