@@ -1,0 +1,1 @@
+"""Inputs for functions: what invents them, and the choice among them by what they reach."""

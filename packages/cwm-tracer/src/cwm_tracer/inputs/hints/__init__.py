@@ -1,0 +1,1 @@
+"""Inputs from types: annotations, or what the body of a function says about its parameters."""
