@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -31,7 +30,7 @@ def placed(python: str | None, sandbox: ComponentConfig) -> tuple[str, Component
 
 
 def _absolute(python: str) -> Path:
-    found = shutil.which(os.path.expanduser(python))
+    found = shutil.which(Path(python).expanduser())
     if found is None:
         raise ConfigError(f"python={python} is no interpreter", "give the path of one")
     return Path(found).absolute()

@@ -2,9 +2,9 @@
 
 A call of the repository's own function that happens outside of any trace may become the root of
 one; calls inside become part of it as far as the depth and chance allow, and are stepped over
-otherwise. Of each function's calls a reservoir of `quota` is kept: the first ones are recorded, later
-ones take the place of an earlier one (`slot`) with falling probability, until `quota * EFFORT`
-were recorded.
+otherwise. Of each function's calls a reservoir of `quota` is kept: the first ones are recorded,
+later ones take the place of an earlier one (`slot`) with falling probability, until
+`quota * EFFORT` were recorded.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Cutter:
         elif self._left > 0 and self._left_of_test > 0:
             self.note("a test changed the trace function")
         if getattr(threading, "_trace_hook", None) == self._hook:
-            threading.settrace(None)  # type: ignore[arg-type]
+            threading.settrace(None)
         for cut in list(self._stacks.get(get_ident(), ())):
             cut.end("tracer_lost", "the program replaced or removed the trace function")
 

@@ -1,3 +1,4 @@
+# ruff: noqa: PTH
 """What the repository's files say, read once by the interpreter that will run the tests.
 
 ``python -m _cwm_runtime.index ROOT OUT INCLUDE EXCLUDE`` (two JSON lists of patterns) writes
@@ -27,7 +28,8 @@ def main(root: str, out: str, include: str, exclude: str) -> None:
     """Write the index of all Python files below a directory."""
     warnings.simplefilter("ignore")
     os.makedirs(out, exist_ok=True)
-    numbers, refused = {}, {}
+    numbers: dict[str, int] = {}
+    refused: dict[str, str] = {}
     for path in _python_files(root):
         relative = os.path.relpath(path, root).replace(os.sep, "/")
         if not _chosen(relative, json.loads(include), json.loads(exclude)):

@@ -1,3 +1,4 @@
+# ruff: noqa: PTH
 """The pytest plugin: reports every outcome, and records while a test runs.
 
 The environment variable ``CWM_RUNTIME`` names a JSON file with settings.

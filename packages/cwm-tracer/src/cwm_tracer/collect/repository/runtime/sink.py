@@ -1,3 +1,4 @@
+# ruff: noqa: PTH
 """Where recorded bytes go: chunks appended to a file that is closed in between.
 
 Nothing stays open, so that tests which close or count descriptors do not notice; a process that

@@ -1,3 +1,4 @@
+# ruff: noqa: PTH
 """The repository's files and functions, as the recorder in a test process knows them."""
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class SourceFile:
         return found
 
 
-class Sources(dict):  # type: ignore[type-arg]
+class Sources(dict):
     """File names of code objects, mapped to files of the repository, or None."""
 
     def __init__(self, directory: str) -> None:
