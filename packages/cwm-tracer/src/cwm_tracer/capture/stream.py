@@ -39,9 +39,9 @@ class Region:
     def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor = descriptor
         self._size = size
-        self._room = size - 4096
-        self._map = mmap.mmap(descriptor, size)
-        self._committed = memoryview(self._map)[: HEADER.size].cast("Q")
+        self.room = size - 4096
+        self.map = mmap.mmap(descriptor, size)
+        self._committed = memoryview(self.map)[: HEADER.size].cast("Q")
 
     def reset(self) -> None:
         """Forget all records and give the memory back; nobody else may be writing."""
@@ -65,9 +65,9 @@ class Region:
         start = self._committed[0]
         end = start + len(data)
         # Room for the end record is always left.
-        if end > self._room and record[0] != "x":
+        if end > self.room and record[0] != "x":
             raise FullError
-        self._map[start:end] = data
+        self.map[start:end] = data
         self._committed[0] = end
 
 
