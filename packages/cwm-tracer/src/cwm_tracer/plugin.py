@@ -48,6 +48,38 @@ def cwm_programs() -> list[Component]:
 
 
 @hookimpl
+def cwm_input_generators() -> list[Component]:
+    """What invents inputs for functions."""
+    return [
+        Component(
+            "usage",
+            "cwm_tracer.inputs.config:UsageConfig",
+            "Defaults, and calls with literal arguments.",
+        ),
+        Component(
+            "doctest",
+            "cwm_tracer.inputs.config:DoctestConfig",
+            "Doctests, and examples in docstrings.",
+        ),
+        Component(
+            "hints",
+            "cwm_tracer.inputs.config:HintsConfig",
+            "Values drawn by hypothesis from annotations, written or inferred.",
+        ),
+        Component(
+            "mutation",
+            "cwm_tracer.inputs.config:MutationConfig",
+            "Small changes of known inputs.",
+        ),
+        Component(
+            "llm",
+            "cwm_tracer.inputs.config:LlmConfig",
+            "Calls that a language model proposes, through any engine.",
+        ),
+    ]
+
+
+@hookimpl
 def cwm_commands() -> list[Command]:
     """Return the commands of the tracer."""
     return [Command("trace", "cwm_tracer.cli:app", "Record executions: one, or shards of many.")]
