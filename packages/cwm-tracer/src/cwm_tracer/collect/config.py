@@ -45,6 +45,8 @@ class DropConfig(_Section):
     """Those cut off by a limit, a crash or an error before the entry was called."""
     max_events: int | None = Field(default=10_000, ge=1)
     """Those with more events; null: keep all."""
+    max_lines: int | None = Field(default=None, ge=1)
+    """Those with more line events; null: keep all."""
     max_bytes: int | None = Field(default=1 << 20, ge=1)
     """Those whose frames, diff-coded, take more characters; null: keep all."""
     elided: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,10 @@ from cwm_core.executor.base import Executor
 from cwm_core.progress import Progress, progress
 from cwm_core.rundir import RunDir
 from cwm_tracer.capture.tracer import trace_id
+from cwm_tracer.collect.balance import Balance
 from cwm_tracer.collect.config import ShardsConfig, TraceConfig
 from cwm_tracer.collect.journal import Journal
-from cwm_tracer.collect.recording import Execution, RecordBatch
+from cwm_tracer.collect.recording import Execution, Judge, RecordBatch
 from cwm_tracer.collect.sides import Sides
 from cwm_tracer.programs.program import Program
 
@@ -36,11 +37,18 @@ def collect(config: TraceConfig, run: RunDir) -> dict[str, Any]:
 
 
 def collect_programs(
-    config: ShardsConfig, run: RunDir, source: Iterable[Program], *, benchmark: bool = False
+    config: ShardsConfig,
+    run: RunDir,
+    source: Iterable[Program],
+    *,
+    benchmark: bool = False,
+    judge: Judge | None = None,
+    balance: Balance | None = None,
 ) -> dict[str, Any]:
     """Record everything that is not recorded yet; return (and write) the summary.
 
-    Programs of a `benchmark` go to the test side unless `split.side` says otherwise.
+    Programs of a `benchmark` go to the test side unless `split.side` says otherwise. A `judge`
+    names the origin of each trace, or leaves it out; a `balance` keeps origins in proportion.
 
     Raises:
         CwmError: the programs cannot be read, the disk refuses, or tracers keep dying.
@@ -58,7 +66,10 @@ def collect_programs(
         done = writer.done_keys("trace_id")
         sides.look_ahead(programs)
         with executor_of(config) as executor, progress(programs.total(), "trace", "prog") as bar:
-            _Collector(config, writer, journal, bar).work(executor, programs, sides, done)
+            if balance is not None and done:
+                balance.resume(row["origin"] for row in read_shards(directory, ["origin"]))
+            collector = _Collector(config, writer, journal, bar, judge, balance)
+            collector.work(executor, programs, sides, done)
         writer.finish()
         summary = summary_of(directory if writer.rows else None, journal)
         atomic_write(run.path / "summary.json", json.dumps(summary, indent=2) + "\n")
@@ -69,12 +80,20 @@ class _Collector:
     """Feeds executions to the tracers and files what comes back."""
 
     def __init__(
-        self, config: ShardsConfig, writer: ShardWriter, journal: Journal, bar: Progress
+        self,
+        config: ShardsConfig,
+        writer: ShardWriter,
+        journal: Journal,
+        bar: Progress,
+        judge: Judge | None,
+        balance: Balance | None,
     ) -> None:
         self._config = config
         self._writer = writer
         self._journal = journal
         self._bar = bar
+        self._judge = judge
+        self._balance = balance
         self._programs = 0
         self._events = 0
         self._new = 0
@@ -84,7 +103,7 @@ class _Collector:
     ) -> None:
         """Record all executions that are neither `done` nor left out."""
         config = self._config
-        function = RecordBatch(config.tracer, config.limits, config.drop)
+        function = RecordBatch(config.tracer, config.limits, config.drop, self._judge)
         pending = self._pending(programs, sides, done)
         batches = _batched(pending, config.batch)
         for result in executor.map(function, batches, key=_ids):
@@ -94,12 +113,26 @@ class _Collector:
                 self._events += recorded.events
                 self._new += 1
                 if recorded.row is not None:
-                    self._writer.write(recorded.row)
+                    self._keep(recorded.row)
                 else:
                     rule = recorded.dropped or "dropped"
                     self._journal.add(recorded.trace_id, rule, recorded.outcome, recorded.reason)
             self._journal.flush()
             self._bar.set(self._programs, traces=self._new, events=self._events)
+        self._give_up([] if self._balance is None else self._balance.rest())
+
+    def _keep(self, row: Mapping[str, Any]) -> None:
+        if self._balance is None:
+            self._writer.write(row)
+            return
+        kept, surplus = self._balance.offer(row)
+        for each in kept:
+            self._writer.write(each)
+        self._give_up(surplus)
+
+    def _give_up(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        for row in rows:
+            self._journal.add(row["trace_id"], "out of balance", row["outcome"], row["reason"])
 
     def _pending(
         self, programs: Iterable[Program], sides: Sides, done: set[str]
@@ -135,7 +168,7 @@ class _Programs:
     def total(self) -> int | None:
         """How many there are, if that is known."""
         source = self._built if self._again is None else self._again
-        return len(source) if hasattr(source, "__len__") else None
+        return len(source) if isinstance(source, Sized) else None
 
 
 def _by_fractions(config: ShardsConfig, benchmark: bool) -> bool:

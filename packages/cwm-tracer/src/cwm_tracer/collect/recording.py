@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +44,25 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge says of a record: where it belongs, or why it is left out."""
+
+    origin: str
+    dropped: str | None = None
+
+
+Judge = Callable[[Program, TraceRecord], Verdict]
+
+
+@dataclass(frozen=True, slots=True)
 class RecordBatch:
     """Records batches with one tracer per process; picklable."""
 
     tracer: ComponentConfig
     limits: Limits
     drop: DropConfig
+    judge: Judge | None = None
+    """Sees the records that `drop` keeps; picklable."""
 
     def __call__(self, batch: list[Execution]) -> list[Recorded]:
         """Record every execution of a batch."""
@@ -60,6 +73,10 @@ class RecordBatch:
         record = tracer.record(execution.program, execution.input)
         record = dataclasses.replace(record, trace_id=execution.trace_id, split=execution.split)
         dropped = drop_reason(record, self.drop)
+        if dropped is None and self.judge is not None:
+            verdict = self.judge(execution.program, record)
+            record = dataclasses.replace(record, origin=verdict.origin)
+            dropped = verdict.dropped
         return Recorded(
             execution.trace_id,
             record.outcome.value,
@@ -78,11 +95,17 @@ def drop_reason(record: TraceRecord, rules: DropConfig) -> str | None:
         return "no events"
     if rules.max_events is not None and record.events > rules.max_events:
         return "too many events"
+    if rules.max_lines is not None and _lines(record.frames) > rules.max_lines:
+        return "too many lines"
     if rules.max_bytes is not None and wire_size(record.frames) > rules.max_bytes:
         return "too large"
     if rules.elided and any(elided(text) for frame in record.frames for text in _texts(frame)):
         return "elided value"
     return None
+
+
+def _lines(frames: Iterable[Frame]) -> int:
+    return sum(frame.event is Event.LINE for frame in frames)
 
 
 def wire_size(frames: Iterable[Frame]) -> int:

@@ -57,7 +57,7 @@ class Sides:
     def _side(self, program: Program) -> str:
         if not self._fractions:
             return "test" if self._config.side == "auto" else self._config.side
-        digest = NormalForm(program.source).digest
+        digest = program.group or NormalForm(program.source).digest
         return side_of(digest, self._config.seed, self._config.validation, self._config.test)
 
     def _objection(self, program: Program, side: str) -> str | None:

@@ -32,7 +32,7 @@ class Program:
     source: str
     """Python source of the whole program."""
     entry: str
-    """Name of the entry function, or `Class.method`."""
+    """Name of the entry function, `Class.method`, or `<module>` for a script."""
     inputs: tuple[str, ...]
     """Argument lists as Python source."""
     difficulty: int | None = None
@@ -41,6 +41,9 @@ class Program:
     """Sorted tags of the constructs that the source uses; see `constructs_of`."""
     origin: str = ""
     """Where it came from: `generated:3:17`, `cruxeval.jsonl:12 sample_11`."""
+
+    group: str = ""
+    """Programs of one group go to the same side of the split; empty: by itself."""
 
     @classmethod
     def of(
