@@ -66,7 +66,7 @@ class RecordBatch:
 
     def __call__(self, batch: list[Execution]) -> list[Recorded]:
         """Record every execution of a batch."""
-        tracer = _tracer_of(self.tracer, self.limits)
+        tracer = tracer_of(self.tracer, self.limits)
         return [self._record(tracer, execution) for execution in batch]
 
     def _record(self, tracer: Tracer, execution: Execution) -> Recorded:
@@ -131,7 +131,7 @@ def _texts(frame: Frame) -> Iterable[str]:
 _tracers: dict[tuple[str, str], Tracer] = {}
 
 
-def _tracer_of(config: ComponentConfig, limits: Limits) -> Tracer:
+def tracer_of(config: ComponentConfig, limits: Limits) -> Tracer:
     """Return this process's tracer for a configuration, which lives as long as the process."""
     key = (config.model_dump_json(), limits.model_dump_json())
     if key not in _tracers:

@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from cwm_core.data.records import COMPLETE_OUTCOMES, Outcome, TraceRecord
 from cwm_tracer.capture.tracer import Tracer
+from cwm_tracer.inputs.budget import Budget
 from cwm_tracer.inputs.callee import Callee
 from cwm_tracer.inputs.coverage import NOTHING, Feature, Reached, is_misuse, reached
 from cwm_tracer.inputs.generator import InputGenerator
@@ -23,23 +22,6 @@ _FAILURES = 3
 """Inputs without any success after which a function counts as not deterministic, or as too slow."""
 
 Objection = Callable[[TraceRecord], "str | None"]
-
-
-class Budget(BaseModel):
-    """What may be spent on one function."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    candidates: int = Field(default=120, ge=1)
-    """Most inputs that are tried."""
-    seconds: float = Field(default=20.0, gt=0)
-    """Most time for trying. Reaching it makes the choice depend on the machine; it is counted."""
-    kept: int = Field(default=5, ge=1)
-    """Most inputs that are kept."""
-    turn: int = Field(default=15, ge=1)
-    """Inputs that each generator may propose before the next one has its turn."""
-    patience: int = Field(default=1, ge=1)
-    """Rounds of all generators without a new line or branch after which the search ends."""
 
 
 @dataclass(frozen=True, slots=True)

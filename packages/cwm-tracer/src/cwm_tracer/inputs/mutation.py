@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from cwm_tracer.inputs.callee import Callee
+from cwm_tracer.inputs.callee import Callee, anatomy
 from cwm_tracer.inputs.constants import constants_of
 from cwm_tracer.inputs.text import MAX_CHARACTERS, parse_call, text_of
 from cwm_tracer.programs.extract import argument_text
@@ -18,6 +18,7 @@ _STEPS = (1, 2, 3)
 """How many changes are made to an argument list."""
 
 Pool = Mapping[type, Sequence[Any]]
+"""Constants by type; without `int` in it, nothing is put into empty lists."""
 
 
 class Mutation:
@@ -32,7 +33,7 @@ class Mutation:
         if not calls:
             return
         rng = random.Random(seed)
-        pool = constants_of(callee.source)
+        pool = _pool(callee)
         seen = set(known)
         for _ in range(self._count * 4):
             text = _changed(rng, calls, pool)
@@ -41,6 +42,15 @@ class Mutation:
                 yield text
             if len(seen) - len(known) >= self._count:
                 return
+
+
+def _pool(callee: Callee) -> Pool:
+    """Return the program's constants; where annotations promise other items, no integers."""
+    found = {int: (0, 1), **constants_of(callee.source)}
+    annotations = [each.annotation for each in anatomy(callee).parameters]
+    if any(each is not None and "int" not in ast.unparse(each) for each in annotations):
+        del found[int]
+    return found
 
 
 def _changed(rng: random.Random, calls: list[ast.Call], pool: Pool) -> str | None:
@@ -103,6 +113,8 @@ def _mutated(rng: random.Random, node: ast.expr, pool: Pool) -> ast.expr:
         if constants and rng.random() < 0.2:
             return literal_node(_near(rng, rng.choice(constants)))
         return literal_node(_ATOMS[type(value)](rng, value))
+    if isinstance(node, ast.List | ast.Tuple) and not node.elts and int not in pool:
+        return node
     change = _CONTAINERS.get(type(node))
     return change(rng, node) if change else node
 
