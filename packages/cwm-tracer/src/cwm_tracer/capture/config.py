@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -26,11 +26,18 @@ class SettraceConfig(ComponentConfig):
     """Call the `__repr__` that the program's own classes define, instead of showing fields."""
     fork: bool = True
     """Fork each program's process from a warm server; otherwise start an interpreter for each."""
+    native: Literal["auto", "on", "off"] = "auto"
+    """Record in C: `on` insists, `auto` does so where that was compiled (see `cwm doctor`), unless
+    the environment says CWM_TRACER=python. The records are the same."""
     hash_seed: int = Field(default=0, ge=0, lt=2**32)
     """Seeds the hashes of texts, on which the order of sets depends, and the module `random`."""
 
     def build(self, limits: Limits | None = None) -> SettraceTracer:
-        """Build the tracer; nothing is started before the first recording."""
+        """Build the tracer; nothing is started before the first recording.
+
+        Raises:
+            ConfigError: `native` is `on`, and the native recorder is not there.
+        """
         from cwm_tracer.capture.tracer import SettraceTracer
 
         return SettraceTracer(self, limits or Limits())

@@ -20,6 +20,7 @@ from _thread import get_ident
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, cast
 
+from cwm_tracer.capture.native_choice import recorder_class
 from cwm_tracer.capture.recorder import Recorder
 from cwm_tracer.capture.scripts import MODULE
 from cwm_tracer.capture.statements import Statements, binding_line, find_entry
@@ -174,7 +175,7 @@ class Job:
 
     def _recorder(self, tree: ast.Module) -> Recorder:
         values = self._request["values"]
-        return Recorder(
+        made: Recorder = recorder_class(self._request["native"])(
             self._region,
             Renderer(module=self._request["module"], **values),
             Statements.of(tree),
@@ -184,6 +185,7 @@ class Job:
             depth=self._limits["depth"],
             finish=self.finish,
         )
+        return made
 
     def _call(
         self,

@@ -10,7 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from cwm_core.data.records import Outcome, TraceRecord
+from cwm_core.errors import ConfigError
 from cwm_core.trace.frames import Frame
+from cwm_tracer.capture import native_choice
 from cwm_tracer.capture.decode import Recording, context_of, decode
 from cwm_tracer.capture.process import Ending, TracedProcess, signal_name
 from cwm_tracer.capture.scripts import MODULE, read_input
@@ -67,6 +69,12 @@ class SettraceTracer:
             "value_depth": config.value_depth,
             "call_repr": config.call_repr,
         }
+        self._native = native_choice.wanted(config.native)
+        if self._native and native_choice.missing is not None:
+            raise ConfigError(
+                f"the native recorder is not there: {native_choice.missing}",
+                "install cwm-tracer where there is a C compiler, or leave tracer.native at auto",
+            )
         self._fork = config.fork
         self._hash_seed = config.hash_seed
         self._process: TracedProcess | None = None
@@ -146,6 +154,7 @@ class SettraceTracer:
             "path": list(around.path),
             "limits": self._limits.model_dump(),
             "values": self._values,
+            "native": self._native,
         }
 
 

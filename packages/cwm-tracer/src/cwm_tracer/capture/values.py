@@ -11,6 +11,7 @@ Uses the standard library only: this module runs inside the process of the trace
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -23,7 +24,8 @@ ATOMS = frozenset(
 
 # Classes are looked up by id where they may be the program's: a metaclass can define `__hash__`.
 _ATOM_IDS = frozenset(map(id, ATOMS))
-_FLAT_IDS = frozenset(map(id, (int, bool, float, str, type(None))))
+FLAT_IDS = frozenset(map(id, (int, bool, float, str, type(None))))
+"""Ids of the classes of atoms of which nothing is left out but characters of strings."""
 _INTEGER_IDS = frozenset({id(int)})
 _CONTAINER_IDS = frozenset(map(id, (list, tuple, dict, set, frozenset)))
 _BRACKETS: dict[Any, tuple[str, str]] = {
@@ -58,12 +60,14 @@ class Renderer:
         self.value_nodes = value_nodes
         self.plain = False
         """Whether the last text depends only on what `marshal` sees (exact builtin types)."""
+        self.shown = 0
+        """How many items of the last value were rendered; `sys.maxsize` if all were."""
         self.module = module
         self.call_repr = call_repr
         self.half_built: dict[int, int] = {}
         """Ids of objects whose ``__init__`` runs, with a count; their `repr` is never called."""
         self.value_bytes = value_bytes
-        self._value_depth = value_depth
+        self.value_depth = value_depth
         self._left = value_bytes
         self._nodes = value_nodes
         self._open: set[int] = set()
@@ -74,6 +78,7 @@ class Renderer:
         self._left = self.value_bytes
         self._nodes = self.value_nodes
         self.plain = True
+        self.shown = sys.maxsize
         self._open.clear()
         text = self.render(value, 0)
         return text if text != ".." else "<..>"
@@ -155,7 +160,7 @@ class Renderer:
         if not count:
             self._left -= 4
             return repr(kind())
-        if depth >= self._value_depth:
+        if depth >= self.value_depth:
             self.plain = False
             return self._wrapped(f"<+{count} more>", kind, count)
         self._left -= 2
@@ -182,7 +187,7 @@ class Renderer:
         room = self._left
         for part in (value, value.values()) if kind is dict else (value,):
             kinds = set(map(id, map(type, part)))
-            if not kinds <= _FLAT_IDS:
+            if not kinds <= FLAT_IDS:
                 return None
             if id(str) in kinds:
                 texts = part if len(kinds) == 1 else [v for v in part if type(v) is str]
@@ -225,6 +230,8 @@ class Renderer:
             if self._nodes <= 0 or self._left <= 0:
                 if depth > 1:
                     self.plain = False
+                else:
+                    self.shown = index
                 yield f"<+{count - index} more>"
                 return
             yield one(value, depth)
@@ -256,4 +263,18 @@ class Renderer:
 
     def too_deep(self, depth: int) -> bool:
         """Whether nothing deeper may be shown."""
-        return depth >= self._value_depth or self._nodes <= 0 or self._left <= 0
+        return depth >= self.value_depth or self._nodes <= 0 or self._left <= 0
+
+    def part(
+        self, value: Any, depth: int, left: int, nodes: int, around: Iterable[int]
+    ) -> tuple[str, int, int]:
+        """Render a part of a value for the native recorder, which renders what is around it.
+
+        `around` are the ids of the containers that are being rendered. Returns the text and what
+        the budgets of characters and nodes have left.
+        """
+        self._left = left
+        self._nodes = nodes
+        self._open.clear()
+        self._open.update(around)
+        return self.render(value, depth), self._left, self._nodes
