@@ -25,8 +25,8 @@ class Trace:
     program: Program
     place: str
     """Which function, and which of its reservoir's places: later ones replace earlier ones."""
-    provenance: dict[str, str]
-    """Test, file and module."""
+    provenance: dict[str, Any]
+    """Test, module, and which part of the context is of which file."""
 
 
 def trace_of(cut: Cut, index: Mapping[str, Any], origin: str) -> Trace:
@@ -65,8 +65,9 @@ def trace_of(cut: Cut, index: Mapping[str, Any], origin: str) -> Trace:
         duration_s=duration_s,
         python=str(about["python"]),
     )
-    names = ("test", "path", "module", "function")
-    provenance = {"trace_id": record.trace_id, **{name: str(about[name]) for name in names}}
+    names = ("test", "module", "function")
+    provenance: dict[str, Any] = {name: str(about[name]) for name in names}
+    provenance |= {"trace_id": record.trace_id, "files": listing.parts}
     return Trace(record, program, f"{entry} {about['slot']}", provenance)
 
 

@@ -45,7 +45,7 @@ class Ledger:
         for file in self._open.values():
             file.close()
 
-    def trace(self, provenance: Mapping[str, str]) -> None:
+    def trace(self, provenance: Mapping[str, Any]) -> None:
         """Note where a trace comes from."""
         self._add("provenance.jsonl", provenance)
 

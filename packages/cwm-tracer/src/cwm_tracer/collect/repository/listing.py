@@ -29,7 +29,10 @@ class Listing:
         for file, line in [entry, *places]:
             block = block_at(index[str(file)], line)
             chosen.setdefault(file, {})[block[0]] = block
+        self.parts: list[tuple[int, str]] = []
+        """First line of the text that shows a file, and the file's path."""
         for file, blocks in chosen.items():
+            self.parts.append((len(self._lines) + 1, index[str(file)]["path"]))
             if len(chosen) > 1:
                 self._separate()
                 self._lines.append(f"# {index[str(file)]['path']}")

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH
+# ruff: noqa: PTH103, PTH118, PTH123, PTH202
 """What the repository's files say, read once by the interpreter that will run the tests.
 
 ``python -m _cwm_runtime.index ROOT OUT INCLUDE EXCLUDE`` (two JSON lists of patterns) writes

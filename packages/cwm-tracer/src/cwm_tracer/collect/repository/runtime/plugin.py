@@ -1,4 +1,4 @@
-# ruff: noqa: PTH
+# ruff: noqa: PTH118, PTH123
 """The pytest plugin: reports every outcome, and records while a test runs.
 
 The environment variable ``CWM_RUNTIME`` names a JSON file with settings.

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH
+# ruff: noqa: PTH118
 """Where recorded bytes go: chunks appended to a file that is closed in between.
 
 Nothing stays open, so that tests which close or count descriptors do not notice; a process that

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH
+# ruff: noqa: PTH118, PTH123
 """The repository's files and functions, as the recorder in a test process knows them."""
 
 from __future__ import annotations

@@ -1,0 +1,104 @@
+# ruff: noqa: PTH123
+"""Runs single recorded lines again from their recorded state, each in a process of its own.
+
+``python -m _cwm_runtime.reexecution < JOBS > RESULTS``: JSON lines in, see `steps.Step`; lines of
+``{"id", "verdict", "detail"}`` out. The repository's modules are imported from `sys.path`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import random
+import signal
+import sys
+from typing import Any
+
+from cwm_tracer.collect.repository.runtime.rebuild import UnknownError
+from cwm_tracer.collect.repository.runtime.steps import Step
+
+_TIMEOUT_S = 10
+_PIPE = 60_000
+
+
+def main() -> None:
+    """Serve jobs until the end of input."""
+    results = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for line in sys.stdin:
+        job = json.loads(line)
+        verdict, detail = _verdict(job)
+        results.write(json.dumps({"id": job["id"], "verdict": verdict, "detail": detail}) + "\n")
+        results.flush()
+
+
+def _verdict(job: dict[str, Any]) -> tuple[str, str]:
+    """Run a step with values of equal text apart, and then as one object: text cannot tell.
+
+    One that comes out in two ways depends on chance.
+    """
+    try:
+        module = module_of(job["path"])
+    except BaseException as error:
+        return "unknown", f"module cannot be imported: {type(error).__name__}"
+    first = _isolated(job, module, False, 1)
+    if first[0] != "mismatch":
+        return first
+    if _isolated(job, module, False, 2) != first:
+        return "unknown", "depends on chance"
+    return ("match", "shared") if _isolated(job, module, True, 1)[0] == "match" else first
+
+
+def _isolated(job: dict[str, Any], module: Any, shared: bool, seed: int) -> tuple[str, str]:
+    """Run a step in a forked process, where it may do anything."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        signal.alarm(_TIMEOUT_S)
+        random.seed(seed)
+        answer = json.dumps(_answer(job, module, shared)).encode("ascii")
+        os.write(writer, answer[:_PIPE])
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        data = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if not data:
+        return "unknown", f"the process died (status {status})"
+    verdict, detail = json.loads(data)
+    return verdict, detail
+
+
+def _answer(job: dict[str, Any], module: Any, shared: bool) -> tuple[str, str]:
+    try:
+        difference = Step(job, module).difference(shared=shared)
+    except UnknownError as error:
+        return "unknown", str(error)
+    except BaseException as error:
+        return "unknown", f"cannot be run: {type(error).__name__}: {error}"[:500]
+    return ("match", "") if difference is None else ("mismatch", difference[:2000])
+
+
+def module_of(path: str) -> Any:
+    """Import the module that a file of the repository is."""
+    wanted = os.path.realpath(path)
+    for entry in sys.path:
+        root = os.path.realpath(entry or ".")
+        if not wanted.startswith(root + os.sep):
+            continue
+        name = wanted[len(root) + 1 : -len(".py")].replace(os.sep, ".")
+        if name.endswith(".__init__"):
+            name = name[: -len(".__init__")]
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            continue
+        if os.path.realpath(getattr(module, "__file__", None) or "") == wanted:
+            return module
+    raise ImportError(path)
+
+
+if __name__ == "__main__":
+    main()
