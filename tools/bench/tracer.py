@@ -241,6 +241,7 @@ def _ours(subject: Subject, recorder: Any) -> Sample:
     descriptor = os.memfd_create("bench")
     os.ftruncate(descriptor, TRACE_BYTES)
     region = Region(descriptor, TRACE_BYTES)
+    region.reset()
     child = os.fork()
     if child == 0:
         _record(subject, recorder, region)

@@ -5,8 +5,8 @@ Uses the standard library only: this module runs inside the process of the trace
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from sys import settrace
 from typing import NoReturn
 
 from cwm_tracer.capture.stream import FullError
@@ -32,7 +32,7 @@ class Endings:
 
     def left(self, returned: bool, text: str, memory: bool) -> NoReturn:
         """The entry's own frame was left: by a return, or by the exception of that text."""
-        sys.settrace(None)
+        settrace(None)
         if returned:
             outcome, text = "returned", ""
         else:
@@ -41,7 +41,7 @@ class Endings:
 
     def failed(self, error: BaseException) -> NoReturn:
         """The recorder itself cannot go on."""
-        sys.settrace(None)
+        settrace(None)
         if isinstance(error, FullError):
             self._finish("value_limit", "the trace is larger than allowed")
         if isinstance(error, MemoryError):

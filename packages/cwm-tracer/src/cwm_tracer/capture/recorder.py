@@ -10,32 +10,32 @@ What it records of a program (chosen by the file name of its code objects):
   (functions that they call do); generator expressions have.
 
 Names appear in the order in which they were first bound. Values are rendered again only where they
-may have changed: atoms are compared by identity while held, builtin containers by a `marshal`
-fingerprint.
+may have changed: atoms are compared by identity while held, builtin containers by a key (`known`).
 
 Uses the standard library only: this module runs inside the process of the traced program.
 """
 
 from __future__ import annotations
 
-import sys
-from marshal import dumps
+from sys import settrace
 from types import CodeType, FrameType
 from typing import Any
 
 from cwm_tracer.capture.codes import REPEATS, RETURNS, SUSPENDS, Code, explicit
 from cwm_tracer.capture.endings import Endings, Finish
+from cwm_tracer.capture.known import Same, grow, grown, is_items, key_of
 from cwm_tracer.capture.statements import Entry, Statements
 from cwm_tracer.capture.stream import FIELD, RECORD, Region
+from cwm_tracer.capture.tracks import Thread, Tracks
 from cwm_tracer.capture.values import ATOMS, Renderer
 
 _COMPARED = frozenset({list, tuple, dict})
-"""Containers whose fingerprint is worth taking (that of a set costs more than its text)."""
+"""Containers whose key is worth taking (that of a set costs more than its text)."""
 
 _SHORT = 10**30
-_Known = tuple[type, Any, str, bool]
-"""Class, key and text of a value, and whether the key is a fingerprint; else it is the value itself
-if that is an atom, or None."""
+_Known = tuple[type, Any, str, "Same | None"]
+"""Class, key and text of a value, and what compares with the key; without that, the key is the
+value itself if that is an atom, or None."""
 
 
 class _Activation:
@@ -44,13 +44,13 @@ class _Activation:
     __slots__ = (
         "active",
         "code",
-        "depth",
         "known",
         "number",
         "raised_at",
         "recorder",
         "step",
         "tag",
+        "thread",
     )
 
     def __init__(self, recorder: Recorder, code: Code, number: int) -> None:
@@ -60,13 +60,16 @@ class _Activation:
         self.tag = f"{FIELD}{number}{FIELD}"
         self.known: dict[str, _Known] = {}
         self.active = False
-        self.depth = 0
+        self.thread: Thread
         self.step = 0
         self.raised_at = -1
 
     def trace(self, frame: FrameType, event: str, arg: Any) -> Any:
         """Record one event of this frame (the local trace function)."""
         recorder = self.recorder
+        lock = recorder.tracks.lock
+        if lock is not None:
+            lock.acquire()
         try:
             line = frame.f_lineno or 0
             if event == "line":
@@ -88,17 +91,19 @@ class _Activation:
                 self.leave(frame, event, self.code.multi.get(line, line), arg)
         except BaseException as error:
             recorder.endings.failed(error)
+        finally:
+            if lock is not None:
+                lock.release()
         return self.trace
 
     def changes(self, frame: FrameType) -> str:
         """Return the names whose text is new with their text, and those that are gone.
 
         This is where the time goes, so what is cheap is done here and now: values that are the
-        same object, and containers whose fingerprint is the same.
+        same object, and containers whose key is the same.
         """
         known = self.known
         rendered = self.recorder.rendered
-        nodes = self.recorder.nodes
         values: Any = frame.f_locals
         names: Any = self.code.names
         if names is None:
@@ -116,12 +121,9 @@ class _Activation:
                 mark = old[1]
                 if mark is value:
                     continue
-                if old[3]:
-                    try:
-                        if len(value) <= nodes and dumps(value, 2) == mark:
-                            continue
-                    except ValueError:
-                        pass
+                same = old[3]
+                if same is not None and same(value, mark):
+                    continue
             new = rendered(value, kind, old)
             known[name] = new
             if old is None or old[2] != new[2]:
@@ -146,12 +148,15 @@ class _Activation:
         self.active = True
         self.raised_at = -1
         self.step = 0
-        self.depth = recorder.depth
-        recorder.deeper()
+        thread = self.thread = recorder.tracks.enter()
+        depth = thread.depth
+        thread.depth += 1
+        if thread.depth > recorder.max_depth:
+            recorder.endings.too_deep()
         line = frame.f_lineno or 0
         line = self.code.multi.get(line, line)
         kind = "s" if resumed else "c"
-        place = f"{line}{FIELD}{self.depth}{FIELD}{self.code.number}"
+        place = f"{line}{FIELD}{depth}{FIELD}{self.code.number}"
         recorder.write(f"{kind}{self.tag}{place}{self.changes(frame)}{RECORD}")
 
     def leave(self, frame: FrameType, event: str, line: int, arg: Any) -> None:
@@ -161,7 +166,8 @@ class _Activation:
             recorder.count()
             self.raised_at = frame.f_lasti
             text = recorder.renderer.text(arg[1])
-            recorder.exception = text, isinstance(arg[1], MemoryError)
+            if self.thread.number == 0:
+                recorder.exception = text, isinstance(arg[1], MemoryError)
             recorder.write(f"e{self.tag}{line}{FIELD}{text}{RECORD}")
         elif event == "return":
             recorder.count()
@@ -172,7 +178,7 @@ class _Activation:
             recorder.write(f"{kind}{self.tag}{line}{FIELD}{recorder.renderer.text(arg)}{RECORD}")
             if self.active:
                 self.active = False
-                recorder.depth -= 1
+                self.thread.depth -= 1
             recorder.left(self, frame, kind, bool(marks & RETURNS))
 
 
@@ -193,16 +199,15 @@ class Recorder:
     ) -> None:
         self.renderer = renderer
         self.write = region.write
-        self.depth = 0
+        self.tracks = Tracks(region.write)
         self.exception = "", False
         self.started = False
         self._statements = statements
         self._filename = filename
         self._entry = entry
         self.steps_left = steps
-        self.nodes = renderer.value_nodes
+        self.max_depth = depth
         self.endings = Endings(finish, steps=steps, depth=depth)
-        self._max_depth = depth
         self._own_codes = 0
         self._codes: dict[int, tuple[CodeType, Code | None]] = {}
         self._activations = 0
@@ -210,10 +215,26 @@ class Recorder:
 
     def start(self) -> None:
         """Begin to watch for the call of the entry function."""
-        sys.settrace(self.trace)
+        settrace(self.trace)
+
+    def share(self) -> None:
+        """Prepare for a second thread."""
+        self.tracks.share()
+
+    def start_thread(self) -> None:
+        """Begin to record the calling thread, which is not the entry's."""
+        settrace(self.trace)
+
+    def end_thread(self) -> None:
+        """Stop to record the calling thread, which ends."""
+        settrace(None)
+        self.tracks.end_thread()
 
     def trace(self, frame: FrameType, event: str, arg: Any) -> Any:
         """Decide on a called frame (the global trace function)."""
+        lock = self.tracks.lock
+        if lock is not None:
+            lock.acquire()
         try:
             known = self._codes.get(id(frame.f_code))
             code = known[1] if known is not None else self._register(frame.f_code)
@@ -227,6 +248,9 @@ class Recorder:
         except BaseException as error:
             self.endings.failed(error)
             return None
+        finally:
+            if lock is not None:
+                lock.release()
         return activation.trace
 
     def _activation(self, frame: FrameType, code: Code) -> tuple[_Activation, bool]:
@@ -258,72 +282,46 @@ class Recorder:
             del running[key]
 
     def rendered(self, value: Any, kind: type, old: _Known | None) -> _Known:
-        """Return what is to be known of a value; `old` itself where its fingerprint is the same."""
+        """Return what is to be known of a value, of which `old` was known before."""
         if kind is int and -_SHORT < value < _SHORT:
-            return kind, value, repr(value), False
+            return kind, value, repr(value), None
         renderer = self.renderer
         if type(kind) is type and kind in ATOMS and kind is not range:
-            return kind, value, renderer.atom(value, kind), False
+            return kind, value, renderer.atom(value, kind), None
         if type(kind) is not type or kind not in _COMPARED:
-            return kind, None, renderer.text(value), False
-        comparable = old is not None and old[0] is kind and old[3] and len(value) > self.nodes
-        if comparable and old and self._fingerprint(value, kind) == old[1]:
-            return old
-        mark = None
-        if kind is list and old is not None and old[0] is list and old[3]:
-            mark = self._fingerprint(value, kind)
-            text = self._grown(value, mark, old)
-            if text is not None:
-                return kind, mark, text, True
+            return kind, None, renderer.text(value), None
+        if old is not None and old[0] is kind is list and is_items(old[3]):
+            known = self._grown(value, old)
+            if known is not None:
+                return known
         text = renderer.text(value)
         if not renderer.plain:
-            return kind, None, text, False
-        mark = mark or self._fingerprint(value, kind)
-        return kind, mark, text, mark is not None
+            return kind, None, text, None
+        key, same = key_of(value, kind, renderer.shown)
+        return kind, key, text, same
 
-    def _grown(self, value: list[Any], mark: bytes | None, old: _Known) -> str | None:
-        """Return the text of a list of atoms to which some were appended, made from its old text.
+    def _grown(self, value: list[Any], old: _Known) -> _Known | None:
+        """Return what is known of a list of atoms to which some were appended, by what was known.
 
-        The fingerprint of a list is ``[``, a length of four bytes, and those of its items.
+        Its text equals that of the whole list: both parts are far within the budgets.
         """
-        text, last = old[2], old[1]
-        if mark is None or len(mark) <= len(last) or mark[5 : len(last)] != last[5:]:
+        kind, key, text, same = old
+        most = self.renderer.value_bytes // 2
+        if len(text) > most or 2 * len(value) > self.renderer.value_nodes:
             return None
-        if last[:1] != b"[" or 2 * len(text) > self.renderer.value_bytes or "[" in text[1:]:
+        tail = grown(value, key)
+        if tail is None:
             return None
-        start = int.from_bytes(last[1:5], "little")
-        if not 0 < start < len(value) <= self.nodes // 2 or "(" in text or "{" in text:
+        more = self.renderer.text(tail)
+        if not self.renderer.plain or len(more) > most:
             return None
-        tail = self.renderer.text(value[start:])
-        if not self.renderer.plain or 2 * len(tail) > self.renderer.value_bytes:
-            return None
-        if "[" in tail[1:] or "(" in tail or "{" in tail:
-            return None
-        return f"{text[:-1]}, {tail[1:]}"
-
-    def _fingerprint(self, value: Any, kind: type) -> bytes | None:
-        """Return bytes that differ whenever the text of a plain container may differ."""
-        nodes = self.nodes
-        try:
-            if len(value) <= nodes:
-                return dumps(value, 2)
-            if kind is dict:
-                return None
-            return dumps((len(value), value[:nodes]), 2)
-        except (ValueError, RecursionError):
-            return None
+        return kind, grow(key, tail), f"{text[:-1]}, {more[1:]}", same
 
     def count(self) -> None:
         """Count an event; ends the process when there are too many."""
         self.steps_left -= 1
         if self.steps_left < 0:
             self.endings.too_many_steps()
-
-    def deeper(self) -> None:
-        """Count a nested call; ends the process when there are too many."""
-        self.depth += 1
-        if self.depth > self._max_depth:
-            self.endings.too_deep()
 
     def left(self, activation: _Activation, frame: FrameType, kind: str, returned: bool) -> None:
         """Note that a frame was left; the end of the entry's own frame ends the recording."""
