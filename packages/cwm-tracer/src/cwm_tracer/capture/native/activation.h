@@ -4,6 +4,7 @@
 
 #include "codes.h"
 #include "known.h"
+#include "threads.h"
 
 struct Recorder;
 
@@ -21,7 +22,7 @@ typedef struct {
     char tag[24];              /* the number between field separators */
     int tag_size;
     bool active;     /* entered and not left */
-    Py_ssize_t depth;
+    Thread *thread;  /* the recorder's; where it was entered last */
     int step;        /* the line shown for the statement over several lines that runs, or 0 */
     int raised_at;   /* the code unit of the last exception, or -2 */
     Known *known;    /* of each of the code's variables */

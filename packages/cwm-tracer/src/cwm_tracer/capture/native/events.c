@@ -128,15 +128,19 @@ enter(Recorder *self, Activation *activation, PyFrameObject *frame, bool resumed
     activation->active = true;
     activation->raised_at = -2;
     activation->step = 0;
-    activation->depth = self->depth;
-    if (++self->depth > self->most_depth) {
+    Thread *thread = activation->thread = threads_enter(&self->threads);
+    if (thread == NULL) {
+        return FAILED;
+    }
+    Py_ssize_t depth = thread->depth++;
+    if (thread->depth > self->most_depth) {
         return end(self, "too_deep");
     }
     const Code *code = activation->code;
     Buffer *record = &self->region.record;
     return begin(self, activation, resumed ? 's' : 'c', shown_line(activation, frame)) < 0 ||
                    buffer_put_byte(record, '\x1f') < 0 ||
-                   buffer_put_integer(record, activation->depth) < 0 ||
+                   buffer_put_integer(record, depth) < 0 ||
                    buffer_put(record, code->place, code->place_size) < 0 ||
                    activation_changes(activation, frame, &self->render, &self->region) < 0 ||
                    region_commit(&self->region) < 0
@@ -213,7 +217,7 @@ put_value(Recorder *self, Activation *activation, PyFrameObject *frame, char kin
     if (render_text(&self->render, value, false) < 0) {
         return FAILED;
     }
-    if (kind == 'e') {
+    if (kind == 'e' && activation->thread->entry) {
         self->error_at = (uint64_t)start;
         self->error_size = record->size - start;
         if (region_defer(&self->region, &self->error_at) < 0) {
@@ -236,7 +240,9 @@ on_exception(Recorder *self, Activation *activation, PyFrameObject *frame, PyObj
     if (memory < 0) {
         return FAILED;
     }
-    self->memory = memory;
+    if (activation->thread->entry) {
+        self->memory = memory;
+    }
     return put_value(self, activation, frame, 'e', error);
 }
 
@@ -272,7 +278,7 @@ on_return(Recorder *self, Activation *activation, PyFrameObject *frame, PyObject
     }
     if (activation->active) {
         activation->active = false;
-        self->depth--;
+        activation->thread->depth--;
     }
     if (activation->code->init && PyDict_GET_SIZE(self->half_built) &&
         construction(self, frame, -1) < 0) {
@@ -327,9 +333,15 @@ recorder_on_event(PyObject *object, PyFrameObject *frame, int what, PyObject *ar
         return 0;
     }
     Py_INCREF(self);
-    int state = dispatch(self, frame, what, arg);
+    PyObject *lock = Py_XNewRef(self->threads.lock);
+    int state = lock != NULL && threads_lock(&self->threads) < 0 ? FAILED
+                                                                 : dispatch(self, frame, what, arg);
     if (state == FAILED && !self->over) {
         state = explain_failure(self);
+    }
+    if (lock != NULL) {
+        threads_unlock(lock);
+        Py_DECREF(lock);
     }
     if (state != GO_ON) {
         self->over = true;

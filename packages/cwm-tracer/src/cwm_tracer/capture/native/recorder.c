@@ -72,7 +72,8 @@ recorder_init(PyObject *object, PyObject *args, PyObject *named)
     self->entry = Py_NewRef(entry);
     self->steps_left = steps;
     self->most_depth = depth;
-    return open_region(self, region) < 0 || read_renderer(self) < 0 ||
+    return open_region(self, region) < 0 || threads_init(&self->threads, region) < 0 ||
+                   read_renderer(self) < 0 ||
                    find_helpers(self, finish, steps, depth) < 0
                ? -1
                : 0;
@@ -88,6 +89,7 @@ recorder_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->statements);
     Py_VISIT(self->entry);
     Py_VISIT(self->half_built);
+    Py_VISIT(self->threads.tracks);
     return 0;
 }
 
@@ -111,6 +113,7 @@ recorder_dealloc(PyObject *object)
     render_free(&self->render);
     region_free(&self->region);
     codes_free(&self->codes);
+    threads_free(&self->threads);
     Py_CLEAR(self->renderer);
     Py_CLEAR(self->describe);
     Py_CLEAR(self->explicit);
@@ -124,6 +127,19 @@ recorder_start(PyObject *self, PyObject *Py_UNUSED(none))
 {
     PyEval_SetTrace(recorder_on_event, self);
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *
+recorder_share(PyObject *self, PyObject *Py_UNUSED(none))
+{
+    return threads_share(&((Recorder *)self)->threads) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *
+recorder_end_thread(PyObject *self, PyObject *Py_UNUSED(none))
+{
+    PyEval_SetTrace(NULL, NULL);
+    return threads_end(&((Recorder *)self)->threads) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* The global trace function as Python sees it: called where the program has set it again. */
@@ -149,6 +165,10 @@ recorder_trace(PyObject *self, void *Py_UNUSED(closure))
 
 static PyMethodDef methods[] = {
     {"start", recorder_start, METH_NOARGS, "Begin to watch for the call of the entry function."},
+    {"share", recorder_share, METH_NOARGS, "Prepare for a second thread."},
+    {"start_thread", recorder_start, METH_NOARGS, "Begin to record the calling thread."},
+    {"end_thread", recorder_end_thread, METH_NOARGS,
+     "Stop to record the calling thread, which ends."},
     {NULL, NULL, 0, NULL},
 };
 

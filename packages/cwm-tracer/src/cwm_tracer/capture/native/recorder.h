@@ -15,10 +15,11 @@ typedef struct Recorder {
     Region region;
     Render render;
     Codes codes;
+    Threads threads;
     uint64_t own_codes, activations;
-    Py_ssize_t steps_left, depth, most_depth;
+    Py_ssize_t steps_left, most_depth;
     bool call_repr, started, over;
-    bool memory;               /* whether the last exception was a MemoryError */
+    bool memory;               /* whether the entry's thread's last exception was a MemoryError */
     uint64_t error_at;         /* where in the region its text is */
     Py_ssize_t error_size;
 } Recorder;
