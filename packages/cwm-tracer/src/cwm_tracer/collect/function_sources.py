@@ -175,8 +175,8 @@ def _of_own_row(row: dict[str, Any], where: str, fields: FieldNames) -> Text:
     inputs, tests = _texts(row.get(fields.inputs)), _texts(row.get(fields.tests))
     if not isinstance(entry, str) or inputs is None or tests is None:
         raise DataError(
-            f"{where}: {fields.entry!r} must be a text, {fields.inputs!r} and {fields.tests!r} lists",
-            "correct the row, or name other fields",
+            f"{where}: {fields.entry}, {fields.inputs} or {fields.tests} is of another type",
+            "a name, a list of texts, and a text or list of texts are expected",
         )
     return Text(unix_lines(source), where, "", entry, inputs, tests)
 

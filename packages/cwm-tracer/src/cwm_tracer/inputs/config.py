@@ -37,7 +37,7 @@ class DoctestConfig(ComponentConfig):
 class HintsConfig(ComponentConfig):
     """Values drawn from annotations, or from what the body says where there are none."""
 
-    count: int = Field(default=40, ge=1)
+    count: int = Field(default=20, ge=1)
     """Argument lists that are drawn each time."""
 
     def build(self) -> InputGenerator:

@@ -58,9 +58,8 @@ class Proposals:
         """
         parts = anatomy(callee)
         answer = self._answer(self._prompt(callee, known), seed)
-        if not self._chat:
-            answer = f"{callee.name}({answer}"
-        found = [text for text in proposals(answer, callee.name) if fits(text, parts)]
+        begun = "" if self._chat else f"{callee.name}("
+        found = [text for text in proposals(answer, callee.name, begun) if fits(text, parts)]
         yield from dict.fromkeys(text for text in found if text not in known)
 
     def _prompt(self, callee: Callee, known: Sequence[str]) -> list[int]:
@@ -92,9 +91,12 @@ class Proposals:
         return made.text or self._tokenizer.decode(made.token_ids, skip_special=True)
 
 
-def proposals(answer: str, name: str) -> list[str]:
-    """Return the argument lists in an answer: of calls, else of JSON arrays, one per line."""
-    found = list(calls_in_text(answer, (name,)))
+def proposals(answer: str, name: str, begun: str = "") -> list[str]:
+    """Return the argument lists in an answer: of calls, else of JSON arrays, one per line.
+
+    `begun` is what stands before the answer: the beginning of a call that it may go on with.
+    """
+    found = list(calls_in_text(begun + answer, (name,)))
     if found:
         return found
     lines = (re.sub(r"^[\s>*\-\d.)]*(?=\[)", "", line) for line in answer.splitlines())

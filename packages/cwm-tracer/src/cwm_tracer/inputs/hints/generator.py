@@ -63,11 +63,13 @@ def type_of(parameter: Parameter, parts: Anatomy, types: Types) -> Texts:
 
 def call_texts(parameters: list[tuple[Parameter, Texts]]) -> Texts:
     """Return the strategy of argument lists; what has a default is given half of the time."""
-    pieces = [_piece(parameter, texts) for parameter, texts in parameters]
+    # What follows in *args would take the place of a parameter that was left out.
+    gapless = any(parameter.kind == "args" for parameter, _ in parameters)
+    pieces = [_piece(parameter, texts, gapless) for parameter, texts in parameters]
     return st.tuples(*pieces).map(_joined)
 
 
-def _piece(parameter: Parameter, texts: Texts) -> st.SearchStrategy[tuple[str, str]]:
+def _piece(parameter: Parameter, texts: Texts, gapless: bool) -> st.SearchStrategy[tuple[str, str]]:
     """Return (how it is given, text) of one parameter; how: place, NAME=, or nothing for not."""
     if parameter.kind == "args":
         many = st.lists(texts, max_size=4).map(", ".join)
@@ -76,7 +78,7 @@ def _piece(parameter: Parameter, texts: Texts) -> st.SearchStrategy[tuple[str, s
         return st.just(("", ""))
     how = f"{parameter.name}="
     given_text = texts.map(lambda text: (how, text))
-    if parameter.required:
+    if parameter.required or (gapless and parameter.kind == "positional"):
         first = "place" if parameter.kind == "positional" else how
         return texts.map(lambda text: (first, text))
     return st.one_of(st.just(("", "")), given_text)
