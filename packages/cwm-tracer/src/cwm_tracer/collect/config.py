@@ -53,13 +53,26 @@ class DropConfig(_Section):
     """Those with a value that was too large to be shown whole."""
 
 
-class ShardsConfig(CommandConfig):
-    """What every command that writes trace shards has in common."""
+class WorkersConfig(CommandConfig):
+    """What every command that has work done by an executor has in common."""
 
     may_change: ClassVar[frozenset[str]] = frozenset({"out", "workers", "executor", "batch"})
 
     out: Path
-    """Run directory; the shards go to its `traces`."""
+    """Run directory; the shards go to a directory in it."""
+    executor: Annotated[ComponentConfig, Slot("executors", default="local")]
+    """Where the work is done."""
+    workers: int | None = Field(default=None, ge=1)
+    """Worker processes on this machine; null: one per usable core."""
+    batch: int = Field(default=32, ge=1)
+    """Items handed to a worker at a time."""
+    rows_per_shard: int = Field(default=4096, ge=1)
+    """Rows per Parquet file."""
+
+
+class ShardsConfig(WorkersConfig):
+    """What every command that writes trace shards has in common."""
+
     tracer: Annotated[ComponentConfig, Slot("tracers", default="settrace")]
     """What records them."""
     limits: Limits = Limits()
@@ -72,14 +85,6 @@ class ShardsConfig(CommandConfig):
     """Trace shards or run directories whose programs, and their near-duplicates, are left out."""
     inputs_per_program: int | None = Field(default=None, ge=1)
     """Most argument lists per program; null: all that it comes with."""
-    executor: Annotated[ComponentConfig, Slot("executors", default="local")]
-    """What runs the tracers."""
-    workers: int | None = Field(default=None, ge=1)
-    """Tracer processes on this machine; null: one per usable core."""
-    batch: int = Field(default=32, ge=1)
-    """Executions handed to a tracer at a time."""
-    rows_per_shard: int = Field(default=4096, ge=1)
-    """Traces per Parquet file."""
 
 
 class TraceConfig(ShardsConfig):

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cwm_core.atomic import atomic_write
 from cwm_core.data import records
@@ -17,7 +17,7 @@ from cwm_core.progress import Progress, progress
 from cwm_core.rundir import RunDir
 from cwm_tracer.capture.tracer import trace_id
 from cwm_tracer.collect.balance import Balance
-from cwm_tracer.collect.config import ShardsConfig, TraceConfig
+from cwm_tracer.collect.config import ShardsConfig, TraceConfig, WorkersConfig
 from cwm_tracer.collect.journal import Journal
 from cwm_tracer.collect.recording import Execution, Judge, RecordBatch
 from cwm_tracer.collect.sides import Sides
@@ -25,6 +25,8 @@ from cwm_tracer.programs.program import Program
 
 if TYPE_CHECKING:
     from cwm_tracer.collect.repository.config import TestsConfig
+
+T = TypeVar("T")
 
 SECONDS_PER_SHARD = 20.0
 """Most that a killed collector has to do again."""
@@ -105,7 +107,7 @@ class _Collector:
         config = self._config
         function = RecordBatch(config.tracer, config.limits, config.drop, self._judge)
         pending = self._pending(programs, sides, done)
-        batches = _batched(pending, config.batch)
+        batches = batched(pending, config.batch)
         for result in executor.map(function, batches, key=_ids):
             if result.error is not None:
                 self._lost(result.key, str(result.error.message))
@@ -176,7 +178,7 @@ def _by_fractions(config: ShardsConfig, benchmark: bool) -> bool:
     return side == "fractions" or (side == "auto" and not benchmark)
 
 
-def executor_of(config: ShardsConfig | TestsConfig) -> Executor:
+def executor_of(config: WorkersConfig | TestsConfig) -> Executor:
     """Build the executor, with `workers` processes if that is given; ConfigError if it has none."""
     executor = config.executor
     if config.workers is not None:
@@ -189,8 +191,9 @@ def executor_of(config: ShardsConfig | TestsConfig) -> Executor:
     return executor.build()
 
 
-def _batched(items: Iterable[Execution], size: int) -> Iterator[list[Execution]]:
-    batch: list[Execution] = []
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield the items in lists of `size`; the last may be shorter."""
+    batch: list[T] = []
     for item in items:
         batch.append(item)
         if len(batch) >= size:

@@ -18,8 +18,8 @@ def contest(
 
     The same command continues where it was stopped.
     """
-    from cwm_tracer.collect.contest_config import ContestConfig
     from cwm_tracer.collect.contest import collect_contest
+    from cwm_tracer.collect.contest_config import ContestConfig
     from cwm_tracer.commands.shards import write_shards
 
     return write_shards("trace contest", ContestConfig, collect_contest, overrides or [], config)
