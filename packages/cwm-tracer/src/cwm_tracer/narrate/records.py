@@ -32,7 +32,9 @@ class NarrationRecord:
     def to_row(self) -> dict[str, Any]:
         """Return the row; lone surrogates, which UTF-8 cannot hold, become backslash escapes."""
         return {
-            name: value.encode("utf-8", "backslashreplace").decode() if type(value) is str else value
+            name: value.encode("utf-8", "backslashreplace").decode()
+            if type(value) is str
+            else value
             for name, value in asdict(self).items()
         }
 

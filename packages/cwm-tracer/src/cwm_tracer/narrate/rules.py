@@ -12,7 +12,7 @@ from cwm_core.errors import DataError
 from cwm_core.trace.frames import START_OF_TRACE
 from cwm_tracer.capture.scripts import MODULE, read_input
 from cwm_tracer.narrate.story import Ending, Fact, ending, facts
-from cwm_tracer.narrate.voices import BINDINGS, GONE, LONG, QUESTIONS, VOICES
+from cwm_tracer.narrate.voices import CLAUSES, PHRASES, QUESTIONS, VOICES
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,6 @@ class _Teller:
         self._rng = rng
         self._max_value = max_value
         self._words = VOICES[rng.choice(sorted(VOICES))]
-        self._binding = rng.choice(BINDINGS)
         self._separator = rng.choice(("\n", " ", "\n- "))
 
     def question(self, record: TraceRecord, end: Ending) -> str:
@@ -89,20 +88,24 @@ class _Teller:
             function=_function(fact.function),
             line=fact.line,
             source=code(fact.source),
-            values=self._values(fact),
+            values=self._values(fact, CLAUSES),
+            pairs=self._values(fact, PHRASES),
             value=self._value(fact.value),
             next_line=fact.next_line,
         )
 
-    def _values(self, fact: Fact) -> str:
+    def _values(self, fact: Fact, forms: tuple[str, str, str]) -> str:
+        shown, long, gone = forms
         parts = [
-            LONG.format(name=code(name))
-            if len(text) > self._max_value
-            else self._binding.format(name=code(name), text=code(text))
+            (shown if len(text) <= self._max_value else long).format(
+                name=code(name), text=code(text)
+            )
             for name, text in fact.values.items()
         ]
-        parts += [GONE.format(name=code(name)) for name in fact.gone]
-        return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
+        parts += [gone.format(name=code(name)) for name in fact.gone]
+        return (
+            " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
+        )
 
     def _value(self, text: str) -> str:
         return code(text) if len(text) <= self._max_value else "a value too long to spell out"

@@ -96,7 +96,9 @@ def _leaving(step: Step, raised: bool) -> Fact:
     if step.frame.suspended:
         return _fact("yield", step, value=value)
     # After an exception, None may be the value, or stand for no value at all.
-    return _fact("leave", step) if raised and value == "None" else _fact("return", step, value=value)
+    return (
+        _fact("leave", step) if raised and value == "None" else _fact("return", step, value=value)
+    )
 
 
 def _fact(

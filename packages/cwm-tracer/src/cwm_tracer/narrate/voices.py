@@ -1,6 +1,6 @@
 """Ways to put facts into words; each sentence is true of every fact of its kind.
 
-`{name}` and so on are filled with quoted code. A voice is used for a whole narration, so that
+`{source}` and so on are filled with quoted code. A voice is used for a whole narration, so that
 person and tense do not change within it.
 """
 
@@ -9,19 +9,22 @@ from __future__ import annotations
 VOICES: dict[str, dict[str, tuple[str, ...]]] = {
     "present": {
         "call": (
-            "{function} is called with {values}.",
+            "{function} is called with {pairs}.",
             "Execution enters {function}; {values}.",
             "A call of {function} begins: {values}.",
         ),
         "call_bare": ("{function} is called.", "Execution enters {function}."),
-        "resume": ("{function} resumes; {values}.", "Execution is back inside {function}: {values}."),
+        "resume": (
+            "{function} resumes; {values}.",
+            "Execution is back inside {function}: {values}.",
+        ),
         "resume_bare": ("{function} resumes.", "Execution is back inside {function}."),
         "run": (
             "Line {line} runs: {source}.",
             "Next is line {line}, {source}.",
             "Line {line} is {source}.",
         ),
-        "effect": ("Now {values}.", "After that, {values}.", "This leaves {values}."),
+        "effect": ("Now {values}.", "After that, {values}.", "This leaves {pairs}."),
         "line": (
             "Line {line}, {source}: now {values}.",
             "{source} (line {line}) runs, and then {values}.",
@@ -46,15 +49,15 @@ VOICES: dict[str, dict[str, tuple[str, ...]]] = {
         "end_silent": ("The program prints nothing.", "There is no output."),
     },
     "we": {
-        "call": ("We call {function} with {values}.", "We enter {function}, where {values}."),
+        "call": ("We call {function} with {pairs}.", "We enter {function}, where {values}."),
         "call_bare": ("We call {function}.", "We enter {function}."),
         "resume": ("We go on inside {function}, where {values}.",),
         "resume_bare": ("We go on inside {function}.",),
         "run": ("We run line {line}, {source}.", "We are at line {line}: {source}."),
-        "effect": ("We now have {values}.", "As we go on, {values}."),
+        "effect": ("We now have {pairs}.", "As we go on, {values}."),
         "line": (
-            "We run line {line}, {source}, and get {values}.",
-            "With line {line}, {source}, we have {values}.",
+            "We run line {line}, {source}, and get {pairs}.",
+            "With line {line}, {source}, we have {pairs}.",
         ),
         "quiet": (
             "We run line {line}, {source}, and continue at line {next_line}.",
@@ -71,15 +74,15 @@ VOICES: dict[str, dict[str, tuple[str, ...]]] = {
         "end_silent": ("We have printed nothing.",),
     },
     "past": {
-        "call": ("{function} was called with {values}.", "The call of {function} had {values}."),
+        "call": ("{function} was called with {pairs}.", "The call of {function} had {pairs}."),
         "call_bare": ("{function} was called.",),
-        "resume": ("{function} went on with {values}.",),
+        "resume": ("{function} went on with {pairs}.",),
         "resume_bare": ("{function} went on.",),
         "run": ("Line {line} was reached: {source}.", "Then came line {line}, {source}."),
-        "effect": ("That left {values}.", "Afterwards the state had {values}."),
+        "effect": ("That left {pairs}.", "Afterwards the state had {pairs}."),
         "line": (
-            "Line {line}, {source}, left {values}.",
-            "{source} at line {line} was followed by a state with {values}.",
+            "Line {line}, {source}, left {pairs}.",
+            "{source} at line {line} was followed by a state with {pairs}.",
         ),
         "quiet": (
             "Line {line}, {source}, was followed by line {next_line}.",
@@ -97,10 +100,10 @@ VOICES: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 
-BINDINGS = ("{name} is {text}", "{name} = {text}")
-"""How a variable and its value are named; one way per narration."""
-LONG = "{name} has a value too long to spell out"
-GONE = "{name} is no longer defined"
+CLAUSES = ("{name} is {text}", "{name} has a value too long to show", "{name} is no longer defined")
+"""How `{values}` tells a variable and its value, one that is too long, and one that is gone."""
+PHRASES = ("{name} = {text}", "a long value of {name}", "{name} no longer defined")
+"""The same where `{pairs}` stands, after a preposition or a verb."""
 
 QUESTIONS = {
     "value": (
