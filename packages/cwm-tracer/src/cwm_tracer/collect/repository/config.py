@@ -51,6 +51,9 @@ class SamplingConfig(_Section):
     """Most characters of a trace, changed values only; a larger one is cut off."""
     test_events: int = Field(default=20_000, ge=1)
     """Events from which on the rest of a test runs unrecorded."""
+    patience: int = Field(default=50_000, ge=1)
+    """Calls in a row that begin no trace, after which the rest of a test runs unrecorded: watching
+    a call costs about as much as a small call itself."""
     process_events: int = Field(default=500_000, ge=1)
     """Events from which on the rest of a test process runs unrecorded."""
     process_bytes: int = Field(default=64 << 20, ge=1 << 16)
@@ -130,6 +133,7 @@ class TestsConfig(CommandConfig):
             "step_in": sampling.step_in,
             "events": sampling.events,
             "bytes": sampling.trace_bytes,
+            "patience": sampling.patience,
             "test_events": sampling.test_events,
             "process_events": sampling.process_events,
             "stream_bytes": sampling.process_bytes,

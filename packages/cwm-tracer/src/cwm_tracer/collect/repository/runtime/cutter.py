@@ -43,6 +43,7 @@ class Cutter:
         self._cuts = 0
         self._left = settings["process_events"]
         self._left_of_test = 0
+        self._calls_left = 0
         self._children = 0
         self._noted: set[str] = set()
         if hasattr(os, "register_at_fork"):
@@ -58,6 +59,7 @@ class Cutter:
             return
         self.test = test
         self._left_of_test = self.settings["test_events"]
+        self._calls_left = self.settings["patience"]
         if getattr(threading, "_trace_hook", None) is None:
             threading.settrace(self._hook)
         sys.settrace(self._hook)
@@ -67,7 +69,7 @@ class Cutter:
         self.test = ""
         if sys.gettrace() == self._hook:
             sys.settrace(None)
-        elif self._left > 0 and self._left_of_test > 0:
+        elif self._left > 0 and self._left_of_test > 0 and self._calls_left >= 0:
             self.note("a test changed the trace function")
         if getattr(threading, "_trace_hook", None) == self._hook:
             threading.settrace(None)
@@ -108,7 +110,10 @@ class Cutter:
 
     def _call(self, frame: FrameType, event: str, arg: Any) -> Any:
         """Decide on a called frame. This runs for every call of the test run: None at once."""
+        self._calls_left -= 1
         try:
+            if self._calls_left < 0:
+                return self._enough()
             file = self._sources[frame.f_code.co_filename]
             return None if file is None else self._consider(frame, file)
         except BaseException as error:
@@ -116,6 +121,12 @@ class Cutter:
                 raise
             self.note("the recorder failed", error=f"{type(error).__name__}: {error}")
             return None
+
+    def _enough(self) -> None:
+        """Leave the rest of the test alone: many calls in a row were not worth a trace."""
+        sys.settrace(None)
+        for cut in list(self._stacks.get(get_ident(), ())):
+            cut.end("step_limit", "too many calls that are stepped over")
 
     def _consider(self, frame: FrameType, file: SourceFile) -> Any:
         function = file.function(frame.f_code)
@@ -138,6 +149,7 @@ class Cutter:
         slot = self._slot(function)
         if slot is None:
             return None
+        self._calls_left = self.settings["patience"]
         self._cuts += 1
         cut = Cut(self, self._cuts, slot, frame)
         self._push(cut)
