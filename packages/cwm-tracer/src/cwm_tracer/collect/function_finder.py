@@ -103,7 +103,9 @@ class _Finder:
             return
         if text.entry:
             whole = Slice(normalise(text.source), module.tree, frozenset())
-            self._take(text, text.entry, whole, text.usages)
+            reason = self._take(text, text.entry, whole, text.usages)
+            if reason:
+                self._skip(f"{text.where}:{text.entry}", reason)
             return
         for node in module.tree.body:
             for entry, reason in _entries(node, self._config.methods):
@@ -142,15 +144,17 @@ class _Finder:
     def _take(self, text: Text, entry: str, cut: Slice, usages: tuple[str, ...]) -> str:
         """Take a function unless there is one like it; return why not."""
         method = entry if "." in entry else ""
-        form = NormalForm(cut.source).digest, method
-        if form in self._seen:
+        # Rows of a data set are meant to be taken, unless they are the same; what is found in
+        # files often differs in names only.
+        form = cut.source if text.entry else NormalForm(cut.source).digest
+        if (form, method) in self._seen:
             return "duplicate"
         callee = Callee(cut.source, entry, usages, text.aliases)
         try:
             anatomy(callee)
         except CwmError:
             return "no function"
-        self._seen.add(form)
+        self._seen.add((form, method))
         source = normalise(cut.source)
         program = Program(
             # Several functions may need the same part of their module: the entry tells them apart.

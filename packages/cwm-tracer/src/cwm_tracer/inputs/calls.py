@@ -31,24 +31,55 @@ def calls_in_source(
         tree = ast.parse(unix_lines(text))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
-    yield from _of_scope(tree, {}, names, known, owner)
+    yield from _of_scope(tree, {}, frozenset(), names, known, owner)
 
 
 def _of_scope(
-    scope: ast.AST, outer: Values, names: Collection[str], known: Collection[str], owner: str
+    scope: ast.AST,
+    outer: Values,
+    shadowed: frozenset[str],
+    names: Collection[str],
+    known: Collection[str],
+    owner: str,
 ) -> Iterator[tuple[ast.expr | None, ast.Call]]:
+    """Yield the calls in a scope and those inside; `shadowed` names have values unknown here."""
     inner, nodes = _own_nodes(scope)
-    constants = {**outer, **_constants(nodes, known)}
+    bound = _bound(scope, nodes)
+    shadowed |= bound - set(known) if isinstance(scope, ast.Module) else bound
+    constants = {name: value for name, value in outer.items() if name not in bound}
+    constants |= _constants(nodes, known)
     cases = _cases(scope, known)
     calls = [node for node in nodes if isinstance(node, ast.Call) and _called(node, names, owner)]
     for call in sorted(calls, key=lambda node: (node.lineno, node.col_offset)):
         for case in cases:
             filled = _filled(call, {**constants, **case})
             given = [*filled.args, *(word.value for word in filled.keywords)]
-            if all(is_harmless(each, known) for each in given):
+            if all(is_harmless(each, known) and not _uses(each, shadowed) for each in given):
                 yield filled.func.value if isinstance(filled.func, ast.Attribute) else None, filled
     for each in inner:
-        yield from _of_scope(each, constants, names, known, owner)
+        yield from _of_scope(each, constants, shadowed, names, known, owner)
+
+
+def _bound(scope: ast.AST, nodes: Iterable[ast.AST]) -> frozenset[str]:
+    """Return the variables and parameters of a scope."""
+    found = {
+        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    arguments = getattr(scope, "args", None)
+    found |= (
+        {node.arg for node in ast.walk(arguments) if isinstance(node, ast.arg)}
+        if arguments
+        else set()
+    )
+    return frozenset(found)
+
+
+def _uses(node: ast.expr, names: Collection[str]) -> bool:
+    """Whether an expression reads one of the names, and not as a variable of its own."""
+    read = [each for each in ast.walk(node) if isinstance(each, ast.Name) and each.id in names]
+    own = {each.id for each in read if isinstance(each.ctx, ast.Store)}
+    own |= {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
+    return any(each.id not in own for each in read)
 
 
 def _own_nodes(scope: ast.AST) -> tuple[list[ast.AST], list[ast.AST]]:
