@@ -88,8 +88,9 @@ class TraceRecord:
 
     @property
     def trace(self) -> Trace:
-        """The execution alone."""
-        return Trace(self.context, self.frames, complete=self.outcome in COMPLETE_OUTCOMES)
+        """The execution alone, of the entry's thread: what another does in between is chance."""
+        frames = tuple(frame for frame in self.frames if not frame.thread)
+        return Trace(self.context, frames, complete=self.outcome in COMPLETE_OUTCOMES)
 
     def to_row(self) -> dict[str, Any]:
         """Return the row; lone surrogates, which UTF-8 cannot hold, become backslash escapes."""
@@ -148,6 +149,9 @@ def frames_from_row(rows: list[dict[str, Any]]) -> tuple[Frame, ...]:
             depth=row["depth"],
             function=row["function"],
             suspended=row["suspended"],
+            stdout=row["stdout"],
+            track=row["track"],
+            thread=row["thread"],
         )
         for row in rows
     )
@@ -230,6 +234,9 @@ def _frame_to_row(frame: Frame) -> dict[str, Any]:
         "depth": frame.depth,
         "function": frame.function,
         "suspended": frame.suspended,
+        "stdout": _utf8(frame.stdout),
+        "track": frame.track,
+        "thread": frame.thread,
     }
 
 
@@ -293,6 +300,9 @@ def _trace_schema() -> pa.Schema:
             "depth": pa.int32(),
             "function": pa.string(),
             "suspended": pa.bool_(),
+            "stdout": pa.string(),
+            "track": pa.int32(),
+            "thread": pa.int32(),
         }
     )
     return pa.schema(

@@ -39,6 +39,12 @@ class Frame:
     """Qualified name of the code object."""
     suspended: bool = field(default=False, compare=False)
     """A yield or await (on a return frame), or the resumption after one (on a call frame)."""
+    stdout: str = field(default="", compare=False)
+    """What was printed after this event and before the next."""
+    track: int = field(default=0, compare=False)
+    """The thread or asyncio task: the entry's is 0, others count in the order of their first event."""
+    thread: int = field(default=0, compare=False)
+    """The thread alone, counted likewise; tasks of one event loop share theirs."""
 
 
 @dataclass(frozen=True, slots=True)

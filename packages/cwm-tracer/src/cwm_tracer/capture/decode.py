@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cwm_core.trace.frames import START_OF_TRACE, Event, Frame
 from cwm_tracer.capture.scripts import HIDDEN, MODULE
@@ -35,6 +35,8 @@ class _Activation:
     function: str | None
     depth: int | None
     locals: dict[str, str]
+    track: tuple[int, int] = 0, 0
+    """Its number, and that of its thread."""
 
 
 def decode(records: str, source: str) -> Recording:
@@ -47,6 +49,7 @@ def decode(records: str, source: str) -> Recording:
             except (ValueError, KeyError, IndexError, TypeError, binascii.Error, RecursionError):
                 decoder.recording.damaged = True
                 break
+    decoder.tell_printed()
     return decoder.recording
 
 
@@ -56,6 +59,8 @@ class _Decoder:
         self._lines = lines
         self._codes: dict[str, str] = {}
         self._activations: dict[str, _Activation] = {}
+        self._track = 0, 0
+        self._printed = bytearray()
 
     def take(self, fields: list[str]) -> None:
         kind = fields[0]
@@ -81,6 +86,7 @@ class _Decoder:
             activation.depth = int(depth)
         else:
             activation = self._activations[number] = _Activation(function, int(depth), {})
+        activation.track = self._track
         self._bind(activation, fields, 5)
         self._add(Event.CALL, line, activation, locals_=activation.locals, paused=resumed)
 
@@ -104,6 +110,7 @@ class _Decoder:
         value: str | None = None,
         paused: bool = False,
     ) -> None:
+        self.tell_printed()
         number = int(line)
         if number <= 0 and activation.function == MODULE:
             number = self.recording.entry_line or 0
@@ -117,15 +124,29 @@ class _Decoder:
                 depth=activation.depth,
                 function=activation.function,
                 suspended=paused,
+                track=activation.track[0],
+                thread=activation.track[1],
             )
         )
+
+    def tell_printed(self) -> None:
+        """Add what was printed since the last frame to that one."""
+        if self._printed:
+            frames, text = self.recording.frames, self._printed.decode("utf-8", "replace")
+            self._printed.clear()
+            if frames:
+                frames[-1] = replace(frames[-1], stdout=text)
 
     def _other(self, kind: str, fields: list[str]) -> None:
         recording = self.recording
         if kind == "k":
             self._codes[fields[1]] = fields[3]
         elif kind == "o":
-            recording.stdout += base64.b64decode(fields[1], validate=True)
+            printed = base64.b64decode(fields[1], validate=True)
+            recording.stdout += printed
+            self._printed += printed
+        elif kind == "t":
+            self._track = int(fields[1]), int(fields[2])
         elif kind == "p":
             recording.phase = fields[1]
         elif kind == "d":

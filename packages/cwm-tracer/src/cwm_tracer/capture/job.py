@@ -18,6 +18,7 @@ import sys
 import types
 from _thread import get_ident
 from collections.abc import Callable, Iterator
+from sys import settrace
 from typing import Any, NoReturn, cast
 
 from cwm_tracer.capture.native_choice import recorder_class
@@ -25,6 +26,7 @@ from cwm_tracer.capture.recorder import Recorder
 from cwm_tracer.capture.scripts import MODULE
 from cwm_tracer.capture.statements import Statements, binding_line, find_entry
 from cwm_tracer.capture.stream import FIELD, RECORD, FullError, Region
+from cwm_tracer.capture.threads import follow
 from cwm_tracer.capture.values import Renderer
 
 FILENAME = "<program>"
@@ -42,6 +44,7 @@ class Job:
         self._region = region
         self._process = os.getpid()
         self._forked = False
+        self._tracing_changed = False
 
     def run(self) -> NoReturn:
         """Load the program, call its entry function under the recorder, and end the process."""
@@ -76,11 +79,13 @@ class Job:
 
     def finish(self, outcome: str, reason: str) -> NoReturn:
         """Write the end record and end the process, running nothing else of the program."""
-        sys.settrace(None)
+        settrace(None)
         if os.getpid() != self._process:
             os._exit(0)
         if self._forked:
             outcome, reason = "forked", "the program started another process with os.fork"
+        elif self._tracing_changed:
+            outcome, reason = "tracer_lost", "the program set another trace function (sys.settrace)"
         end = json.dumps({"outcome": outcome, "reason": reason[:1000]})
         self._region.write(f"x{FIELD}{end}{RECORD}")
         os._exit(0)
@@ -92,6 +97,13 @@ class Job:
         sys.setrecursionlimit(self._limits["depth"] + HEADROOM)
         self._console.open(self._limits["output_bytes"], self.finish)
         self._bound_forks()
+        sys.settrace = self._settrace
+
+    def _settrace(self, function: Any) -> None:
+        """Note that the program sets a trace function; one that is already set stays unnoticed."""
+        if function is not sys.gettrace():
+            self._tracing_changed = True
+            settrace(function)
 
     def _bound_forks(self) -> None:
         """Count forks across all descendants, in shared memory, and refuse too many."""
@@ -116,7 +128,7 @@ class Job:
     def _in_child(self) -> None:
         """Keep a child of the program from writing into its parent's recording."""
         if os.getpid() != self._process:
-            sys.settrace(None)
+            settrace(None)
             self._region.write = lambda record: None  # type: ignore[method-assign]
 
     def _compiled(self) -> tuple[ast.Module, types.CodeType]:
@@ -195,7 +207,11 @@ class Job:
         named: dict[str, Any],
     ) -> NoReturn:
         """Call the entry; the recorder ends the process when the entry's own frame is left."""
+        self._tracing_changed = False
+        if sys.gettrace() is not None:
+            self.finish("tracer_lost", "another trace function is set: a debugger, or coverage")
         trace = recorder.trace
+        follow(_Threads(recorder, self._console))
         recorder.start()
         try:
             _exhaust(function(*arguments, **named))
@@ -223,6 +239,21 @@ class Job:
         except BaseException as error:
             text = Renderer(module=self._request["module"]).text(error)
             self.finish(outcome, f"{what or 'the entry function cannot be looked up'}: {text}")
+
+
+class _Threads:
+    """Has every thread of the program recorded."""
+
+    def __init__(self, recorder: Recorder, console: Console) -> None:
+        self.start_thread = recorder.start_thread
+        self.end_thread = recorder.end_thread
+        self._share = recorder.share
+        self._console = console
+
+    def share(self) -> None:
+        """Prepare for a second thread."""
+        self._console.share()
+        self._share()
 
 
 class _ProblemError(Exception):
@@ -270,6 +301,10 @@ class Console:
         self._output.finish = finish
         sys.stdout = sys.__stdout__ = self._text  # type: ignore[misc]
 
+    def share(self) -> None:
+        """Have what is printed from now on, by any thread, go into a file, in its order."""
+        self._output.shared = True
+
 
 class _Output(io.RawIOBase):
     """Standard output of the program, as records among the events."""
@@ -281,6 +316,7 @@ class _Output(io.RawIOBase):
         self._region = region
         self._written = 0
         self._main = get_ident()
+        self.shared = False
 
     def writable(self) -> bool:
         return True
@@ -290,7 +326,7 @@ class _Output(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         size = len(data)
-        if get_ident() != self._main:
+        if self.shared or get_ident() != self._main:
             return os.write(1, data)
         room = self.limit - self._written
         self._written += size

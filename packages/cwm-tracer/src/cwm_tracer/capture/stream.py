@@ -10,6 +10,7 @@ commits after each record, a process that dies at any moment leaves everything i
 | `c` call, `s` resume | frame, line, depth, code; then name, text pairs that changed |
 | `l` line | frame, line; then name, text pairs that changed; an empty text: the name is gone |
 | `r` return, `y` yield or await, `e` exception | frame, line, text |
+| `t` track of the calls and resumes that follow | track, thread; 0, 0 at first |
 | `o` stdout | base64 |
 | `p` phase | name |
 | `d` entry | line of its `def` |
