@@ -17,7 +17,7 @@ from cwm_core.rundir import open_run
 from cwm_tracer.collect.balance import Balance, kind_of
 from cwm_tracer.collect.contest import collect_contest
 from cwm_tracer.collect.contest_config import ContestConfig
-from cwm_tracer.collect.contest_judge import same_output
+from cwm_tracer.compare import same_output
 from cwm_tracer.programs.generator import generate
 
 ADD = "a, b = map(int, input().split())\n"

@@ -14,7 +14,17 @@ def cwm_environments() -> list[Component]:
             "trace_prediction",
             "cwm_tracer.environments:TracePrediction",
             "Continue recorded executions, or tell their next frame.",
-        )
+        ),
+        Component(
+            "output_prediction",
+            "cwm_tracer.answers:OutputPrediction",
+            "Tell what a recorded call returned.",
+        ),
+        Component(
+            "input_prediction",
+            "cwm_tracer.answers:InputPrediction",
+            "Find arguments that give a recorded value; they are tried by running.",
+        ),
     ]
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from cwm_core.data.records import Outcome, TraceRecord
 from cwm_tracer.collect.recording import Verdict
+from cwm_tracer.compare import same_output
 from cwm_tracer.programs.program import Program
 
 CORRECT, INCORRECT = "contest_correct", "contest_incorrect"
@@ -50,21 +49,6 @@ class ContestJudge:
         if not program.correct and right and self.only_failing:
             return Verdict(origin, "right output of an incorrect solution")
         return Verdict(origin)
-
-
-def same_output(expected: str, printed: str, float_tolerance: float | None = None) -> bool:
-    """Compare outputs as contests do: word by word, whatever the whitespace between."""
-    pairs = zip_longest(expected.split(), printed.split())
-    return all(left == right or _close(left, right, float_tolerance) for left, right in pairs)
-
-
-def _close(left: str | None, right: str | None, tolerance: float | None) -> bool:
-    if tolerance is None or left is None or right is None:
-        return False
-    try:
-        return math.isclose(float(left), float(right), rel_tol=tolerance, abs_tol=tolerance)
-    except ValueError:
-        return False
 
 
 def _ended_well(record: TraceRecord) -> bool:

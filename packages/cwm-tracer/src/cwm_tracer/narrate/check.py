@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 
 from cwm_core.data.records import TraceRecord
+from cwm_tracer.compare import same_value
 from cwm_tracer.narrate.rules import Narration
 
 FINAL = "Final value:"
@@ -23,21 +23,10 @@ def objection(account: str, narration: Narration, record: TraceRecord) -> str | 
     *body, last = account.rstrip().splitlines() or [""]
     if not last.strip().startswith(FINAL) or not "".join(body).strip():
         return "no final value"
-    if not _same(last.strip().removeprefix(FINAL), narration.answer):
+    if not same_value(last.strip().removeprefix(FINAL).strip().strip("`"), narration.answer):
         return "wrong final value"
     invented = set(_numbers(account)) - _known(narration, record)
     return "invented number" if invented else None
-
-
-def _same(said: str, true: str) -> bool:
-    said = said.strip().strip("`").strip()
-    if said == true.strip():
-        return True
-    try:
-        values = ast.literal_eval(said), ast.literal_eval(true)
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return False
-    return type(values[0]) is type(values[1]) and values[0] == values[1]
 
 
 def _known(narration: Narration, record: TraceRecord) -> set[float]:
