@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cwm_core.data.records import TraceRecord
+from cwm_core.errors import DataError
 from cwm_core.trace.frames import Event, Frame
+from cwm_tracer.changes import Step, steps
+from cwm_tracer.collect.sides import shards_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,12 @@ class View:
 
     def show(self, record: TraceRecord) -> int:
         """Print or write a trace; return 0, or 1 if the execution did not reach its end."""
-        if self.as_json:
+        if self.html is not None:
+            from cwm_tracer.timetravel.page import write_page
+
+            write_page(record, self.html)
+            print(f"{summary(record)}\nin {self.html}")
+        elif self.as_json:
             for line in json_lines(record):
                 print(line)
         elif self.as_wire:
@@ -62,13 +70,14 @@ def print_table(record: TraceRecord) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("line", "event", "source", "state"):
         table.add_column(heading, overflow="fold", justify="right" if heading == "line" else "left")
-    for frame, state in zip(record.frames, _changes(record.frames)):
+    for step in steps(record.frames):
+        frame = step.frame
         indent = "  " * min(frame.depth or 0, 20)
         table.add_row(
             str(frame.line_number),
             Text(_label(frame), style=_STYLES[frame.event]),
             Text(indent + frame.source.strip()),
-            Text(state),
+            Text(_news(step)),
         )
     console.print(table)
     if record.stdout:
@@ -97,19 +106,49 @@ def _label(frame: Frame) -> str:
     return frame.event.value
 
 
-def _changes(frames: tuple[Frame, ...]) -> Iterator[str]:
-    """Yield per frame what is new since the last one of the same function call."""
-    stack: dict[int, Mapping[str, str]] = {}
-    for frame in frames:
-        depth = frame.depth or 0
-        if frame.locals is None:
-            arrow = "!" if frame.event is Event.EXCEPTION else "→"
-            yield f"{arrow} {frame.value}"
-            continue
-        before = {} if frame.event is Event.CALL else stack.get(depth, {})
-        changed = [
-            f"{name} = {text}" for name, text in frame.locals.items() if before.get(name) != text
-        ]
-        gone = [f"del {name}" for name in before if name not in frame.locals]
-        stack[depth] = frame.locals
-        yield ", ".join(changed + gone)
+def _news(step: Step) -> str:
+    """Say what is new in a frame since the last one of the same function call."""
+    if step.frame.locals is None:
+        return f"{'!' if step.frame.event is Event.EXCEPTION else '→'} {step.frame.value}"
+    changed = [f"{name} = {text}" for name, text in step.changed.items()]
+    return ", ".join([*changed, *(f"del {name}" for name in step.gone)])
+
+
+def find_record(shards: Path, trace_id: str) -> TraceRecord:
+    """Return the trace of that id, or whose id alone begins so.
+
+    Raises:
+        DataError: the shards cannot be read, or hold no such trace, or several.
+    """
+    from cwm_core.data.shards import read_shards
+    from cwm_core.suggestions import did_you_mean
+
+    directory = shards_of(shards)
+    ids = [row["trace_id"] for row in read_shards(directory, ["trace_id"])]
+    found = [trace_id] if trace_id in ids else [each for each in ids if each.startswith(trace_id)]
+    if len(set(found)) != 1:
+        how_many = "no trace" if not found else f"{len(found)} traces"
+        raise DataError(
+            f"{how_many} in {directory} with id {trace_id!r}{did_you_mean(trace_id, ids)}",
+            f"`cwm trace show {shards}` lists what there is",
+        )
+    return TraceRecord.from_row(next(iter(read_shards(directory, where={"trace_id": found[0]}))))
+
+
+def print_list(shards: Path, most: int) -> None:
+    """Print one line per trace of some shards; DataError if they cannot be read."""
+    from itertools import islice
+
+    from cwm_core.data.shards import count_rows, read_shards
+
+    directory = shards_of(shards)
+    columns = ["trace_id", "origin", "entry", "input", "outcome", "events"]
+    for row in islice(read_shards(directory, columns), most):
+        call = f"{row['entry']}({row['input']})"
+        shown = call if len(call) <= 60 else f"{call[:59]}…"
+        print(
+            f"{row['trace_id']}  {row['outcome']}  {row['events']} events  {shown}  {row['origin']}"
+        )
+    left = count_rows(directory) - most
+    if left > 0:
+        print(f"... and {left} more (--limit {most + left})")
