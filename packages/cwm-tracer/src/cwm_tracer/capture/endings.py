@@ -42,8 +42,9 @@ class Endings:
     def failed(self, error: BaseException) -> NoReturn:
         """The recorder itself cannot go on."""
         settrace(None)
+        outcome, reason = "tracer_lost", f"the recorder failed: {type(error).__name__}: {error}"
         if isinstance(error, FullError):
-            self._finish("value_limit", "the trace is larger than allowed")
-        if isinstance(error, MemoryError):
-            self._finish("memory_limit", "no memory left while recording")
-        self._finish("tracer_lost", f"the recorder failed: {type(error).__name__}: {error}"[:500])
+            outcome, reason = "value_limit", "the trace is larger than allowed"
+        elif isinstance(error, MemoryError):
+            outcome, reason = "memory_limit", "no memory left while recording"
+        self._finish(outcome, reason[:500])

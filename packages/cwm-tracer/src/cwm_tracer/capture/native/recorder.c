@@ -1,7 +1,5 @@
 #include "recorder.h"
 
-#include <structmember.h>
-
 static PyObject *
 attribute_of(const char *module, const char *name)
 {
@@ -163,6 +161,18 @@ recorder_trace(PyObject *self, void *Py_UNUSED(closure))
     return Py_NewRef(self);
 }
 
+static PyObject *
+recorder_renderer(PyObject *self, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(((Recorder *)self)->renderer);
+}
+
+static PyObject *
+recorder_started(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(((Recorder *)self)->started);
+}
+
 static PyMethodDef methods[] = {
     {"start", recorder_start, METH_NOARGS, "Begin to watch for the call of the entry function."},
     {"share", recorder_share, METH_NOARGS, "Prepare for a second thread."},
@@ -174,13 +184,9 @@ static PyMethodDef methods[] = {
 
 static PyGetSetDef properties[] = {
     {"trace", recorder_trace, NULL, "The global trace function: the recorder itself.", NULL},
+    {"renderer", recorder_renderer, NULL, "What renders objects.", NULL},
+    {"started", recorder_started, NULL, "Whether the entry was called.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
-};
-
-static PyMemberDef members[] = {
-    {"renderer", T_OBJECT, offsetof(Recorder, renderer), READONLY, "What renders objects."},
-    {"started", T_BOOL, offsetof(Recorder, started), READONLY, "Whether the entry was called."},
-    {NULL, 0, 0, 0, NULL},
 };
 
 PyTypeObject RecorderType = {
@@ -197,5 +203,4 @@ PyTypeObject RecorderType = {
     .tp_call = recorder_call,
     .tp_methods = methods,
     .tp_getset = properties,
-    .tp_members = members,
 };

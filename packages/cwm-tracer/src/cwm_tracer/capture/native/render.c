@@ -21,7 +21,8 @@ render_init(Render *render, PyObject *python, Buffer *out)
 {
     render->out = out;
     render->python = Py_NewRef(python);
-    return read_size(python, "value_bytes", &render->value_bytes) < 0 ||
+    render->text = PyUnicode_InternFromString("text");
+    return render->text == NULL || read_size(python, "value_bytes", &render->value_bytes) < 0 ||
                    read_size(python, "value_nodes", &render->value_nodes) < 0 ||
                    read_size(python, "value_depth", &render->value_depth) < 0
                ? -1
@@ -35,6 +36,7 @@ render_free(Render *render)
     render->open = NULL;
     tape_free(&render->tape);
     Py_CLEAR(render->python);
+    Py_CLEAR(render->text);
 }
 
 static bool
@@ -112,7 +114,7 @@ put_object(Render *render, PyObject *value, Py_ssize_t depth)
         failed = put_part(render, value, depth);
     }
     else {
-        PyObject *text = PyObject_CallMethod(render->python, "text", "O", value);
+        PyObject *text = PyObject_CallMethodOneArg(render->python, render->text, value);
         failed = text == NULL || buffer_put_text(render->out, text) < 0 ? -1 : 0;
         Py_XDECREF(text);
     }

@@ -7,6 +7,7 @@
 
 typedef struct {
     PyObject *python; /* the `values.Renderer` that renders objects */
+    PyObject *text;   /* the name of its method */
     Py_ssize_t value_bytes, value_nodes, value_depth;
     Buffer *out;
     Tape tape;
