@@ -137,15 +137,17 @@ PROGRAMS = {
             while y:
                 y = y[0]
             y.append(2)
-            s = [1]
-            for i in range(22):
-                s = [s, s]
-            s[0] = 1
-            t = []
-            for i in range(60):
-                t = [t, t]
-            t[0] = 3
             return len(x)
+        """,
+    "shared": """
+        def f():
+            s = [1]
+            for i in range(22): s = [s, s]
+            s[0] = 1
+            s = []
+            for i in range(60): s = [s, s]
+            s[0] = 3
+            return s
         """,
     "grown": """
         def f():

@@ -5,6 +5,7 @@
 
 import ast
 import contextlib
+import gc
 import importlib.util
 import io
 import json
@@ -19,10 +20,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from cwm_tracer.capture import native_choice
+from cwm_tracer.capture.config import SettraceConfig
 from cwm_tracer.capture.limits import Limits
 from cwm_tracer.capture.process import TracedProcess
 from cwm_tracer.capture.statements import Statements, find_entry
 from cwm_tracer.capture.stream import Region
+from cwm_tracer.capture.tracer import SettraceTracer
 from cwm_tracer.capture.values import Renderer
 from cwm_tracer.programs.generator import generate
 
@@ -30,7 +33,7 @@ pytestmark = pytest.mark.skipif(
     native_choice.missing is not None, reason="the native recorder was not compiled"
 )
 PER_DIFFICULTY = int(os.environ.get("CWM_NATIVE_PROGRAMS", "20"))
-LIMITS = Limits(timeout_s=60, steps=20_000).model_dump()
+LIMITS = Limits(timeout_s=60, steps=20_000)
 VALUES = {"value_bytes": 8192, "value_nodes": 2048, "value_depth": 24, "call_repr": False}
 SMALL = {"value_bytes": 200, "value_nodes": 20, "value_depth": 3}
 
@@ -47,20 +50,13 @@ class Recorders:
     """Both recorders behind one fork server: addresses, and so some hashes, are the same."""
 
     def __init__(self):
-        self._process = TracedProcess(trace_bytes=16 << 20)
+        self._tracer = SettraceTracer(SettraceConfig(native="off"), LIMITS)
+        self._process = TracedProcess(trace_bytes=LIMITS.trace_bytes)
 
     def __call__(self, source, text="", entry="f", **values):
         """Return the records of a program, which both wrote alike."""
-        request = {
-            "source": source,
-            "entry": entry,
-            "input": text,
-            "module": "program",
-            "file": "<program>",
-            "path": [],
-            "limits": LIMITS,
-            "values": VALUES | values,
-        }
+        request = self._tracer._request(source, entry, text, None)
+        request["values"] = VALUES | values
         native, twin = (
             self._process.run({**request, "native": native}).records.split("\x1e")
             for native in (True, False)
@@ -210,8 +206,8 @@ class Watched:
 
     def __init__(self, source, **values):
         descriptor = os.memfd_create("test")
-        os.ftruncate(descriptor, 1 << 26)
-        self.region = Region(descriptor, 1 << 26)
+        os.ftruncate(descriptor, 1 << 24)
+        self.region = Region(descriptor, 1 << 24)
         os.close(descriptor)
         self.region.reset = None
         self.namespace = {"__name__": "program"}
@@ -321,11 +317,13 @@ def test_nothing_leaks():
     watched = Watched(LEAKY)
     for i in range(100):
         watched.run(i)
+    gc.collect()
     blocks, memory = sys.getallocatedblocks(), own_kilobytes()
     for i in range(600):
         watched.run(i)
     watched.ends.clear()
-    assert sys.getallocatedblocks() - blocks < 600
+    gc.collect()
+    assert sys.getallocatedblocks() - blocks < 300
     assert own_kilobytes() - memory < 1024
 
 
@@ -352,5 +350,5 @@ def test_memory_is_bounded_however_long_the_trace(tmp_path):
 
 def test_a_full_region_ends_the_recording():
     watched = Watched(LONG)
-    assert watched.run(200_000) == 199_999
+    assert watched.run(100_000) == 99_999
     assert watched.ends == [("value_limit", "the trace is larger than allowed")]
