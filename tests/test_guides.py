@@ -37,6 +37,7 @@ DOCS = ROOT / "docs"
 COMPONENTS = DOCS / "components"
 LIFECYCLE = ("run_started", "metrics", "checkpoint_saved", "trajectory_finished", "run_finished")
 CONFIGS = {
+    "trace functions": "cwm_tracer.collect.functions_config:FunctionsConfig",
     "trace": "cwm_tracer.collect.config:TraceConfig",
     "tokenizer train": "cwm_train.commands.tokenizer:TokenizerConfig",
     "train": "cwm_train.loop.config:TrainConfig",
@@ -192,6 +193,16 @@ def test_training_and_evaluation(guide):
 @pytest.mark.slow
 def test_the_plugin_tutorial(guide):
     guide.follow(DOCS / "plugins.md")
+
+
+@pytest.mark.slow
+def test_own_tracers_and_value_renderers(guide):
+    guide.follow(DOCS / "guides" / "tracers-and-values.md")
+
+
+@pytest.mark.slow
+def test_traces_of_functions(guide):
+    guide.follow(DOCS / "guides" / "functions.md")
 
 
 def test_what_cannot_be_verified_has_no_block_that_would_be_run():

@@ -32,6 +32,11 @@ def cwm_tracers() -> list[Component]:
 
 
 @hookspec
+def cwm_value_renderers() -> list[Component]:
+    """How traces show values of some classes [build() -> ValueRenderer]."""
+
+
+@hookspec
 def cwm_input_generators() -> list[Component]:
     """What invents inputs for functions [build() -> InputGenerator]."""
 

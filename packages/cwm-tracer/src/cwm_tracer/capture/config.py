@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from cwm_core.plugins import ComponentConfig
+from cwm_core.components import ComponentConfig
+from cwm_core.config.base import Slot
 from cwm_tracer.capture.limits import Limits
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class SettraceConfig(ComponentConfig):
     """Call the `__repr__` that the program's own classes define, instead of showing fields."""
     fork: bool = True
     """Fork each program's process from a warm server; otherwise start an interpreter for each."""
+    renderers: Annotated[list[ComponentConfig], Slot("value_renderers", default=[])]
+    """Who renders values of classes of their own; of two for one class, the last."""
     native: Literal["auto", "on", "off"] = "auto"
     """Record in C: `on` insists, `auto` does so where that was compiled (see `cwm doctor`), unless
     the environment says CWM_TRACER=python. The records are the same."""
@@ -36,7 +39,8 @@ class SettraceConfig(ComponentConfig):
         """Build the tracer; nothing is started before the first recording.
 
         Raises:
-            ConfigError: `native` is `on`, and the native recorder is not there.
+            ConfigError: `native` is `on`, and the native recorder is not there; or the file of a
+                value renderer is not.
         """
         from cwm_tracer.capture.tracer import SettraceTracer
 

@@ -23,6 +23,7 @@ from typing import Any, NoReturn, cast
 
 from cwm_tracer.capture.native_choice import recorder_class
 from cwm_tracer.capture.recorder import Recorder
+from cwm_tracer.capture.renderers import Renderers, load
 from cwm_tracer.capture.scripts import MODULE
 from cwm_tracer.capture.statements import Statements, binding_line, find_entry
 from cwm_tracer.capture.stream import FIELD, RECORD, FullError, Region
@@ -189,7 +190,7 @@ class Job:
         values = self._request["values"]
         made: Recorder = recorder_class(self._request["native"])(
             self._region,
-            Renderer(module=self._request["module"], **values),
+            Renderer(module=self._request["module"], renderers=self._renderers(), **values),
             Statements.of(tree),
             filename=FILENAME,
             entry=find_entry(tree, self._request["entry"]),
@@ -198,6 +199,13 @@ class Job:
             finish=self.finish,
         )
         return made
+
+    def _renderers(self) -> Renderers:
+        try:
+            return load(self._request["renderers"])
+        except BaseException as error:
+            text = Renderer().text(error)
+            self.finish("tracer_lost", f"a value renderer cannot be loaded: {text}")
 
     def _call(
         self,

@@ -15,6 +15,9 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cwm_tracer.capture import arrays
+from cwm_tracer.capture.renderers import NONE, Part
+
 if TYPE_CHECKING:
     from cwm_tracer.capture.values import Renderer
 
@@ -42,7 +45,9 @@ def printable(name: str) -> str:
 def render(renderer: Renderer, value: Any, kind: type, depth: int) -> str:
     """Render a value whose exact type is none of the plain builtins."""
     form = _FORMS.get(kind) if type(kind) is type else None
-    if form is None:
+    if renderer.renderers is not NONE and renderer.renderers.function(_MRO(kind)) is not None:
+        form = _rendered
+    elif form is None:
         form = _inherited_form(renderer, kind)
     if not renderer.enter(value):
         return f"{name_of(kind)}(...)"
@@ -85,6 +90,9 @@ def _inherited_form(renderer: Renderer, kind: type) -> _Form:
     bases = _MRO(kind)
     if renderer.call_repr and _own_repr(bases, renderer.module):
         return _called_repr
+    form = arrays.form_of(bases)
+    if form is not None:
+        return form
     if any(base is enum.Enum for base in bases):
         return _enum_member
     if any(base is tuple for base in bases) and _is_namedtuple(bases):
@@ -95,6 +103,22 @@ def _inherited_form(renderer: Renderer, kind: type) -> _Form:
     if _MODULE(kind) == "builtins":
         return _opaque
     return _own_text if _has_safe_repr(kind) else _by_fields
+
+
+def _rendered(renderer: Renderer, value: Any, kind: type, depth: int) -> str:
+    """Have a third party's function render; one that fails leaves the fields, and a mark."""
+    if renderer.too_deep(depth):
+        return f"{name_of(kind)}(<+1 more>)"
+    try:
+        text = renderer.renderers.function(_MRO(kind))(value, Part(renderer, depth))
+        if type(text) is str and text.strip(". "):
+            return renderer.bounded(text)
+        failure = "gave no text"
+    except (MemoryError, RecursionError):
+        raise
+    except Exception as error:
+        failure = f"raised {name_of(type(error))}"
+    return f"{_by_fields(renderer, value, kind, depth)}<renderer {failure}>"
 
 
 def _own_repr(bases: tuple[type, ...], module: str) -> bool:

@@ -14,6 +14,7 @@ from cwm_core.errors import ConfigError
 from cwm_core.trace.frames import Frame
 from cwm_tracer.capture import native_choice
 from cwm_tracer.capture.decode import Recording, context_of, decode
+from cwm_tracer.capture.located import located
 from cwm_tracer.capture.process import Ending, TracedProcess, signal_name
 from cwm_tracer.capture.scripts import MODULE, read_input
 from cwm_tracer.capture.values import Renderer
@@ -69,6 +70,7 @@ class SettraceTracer:
             "value_depth": config.value_depth,
             "call_repr": config.call_repr,
         }
+        self._renderers = [located(each.build()) for each in config.renderers]
         self._native = native_choice.wanted(config.native)
         if self._native and native_choice.missing is not None:
             raise ConfigError(
@@ -154,6 +156,7 @@ class SettraceTracer:
             "path": list(around.path),
             "limits": self._limits.model_dump(),
             "values": self._values,
+            "renderers": self._renderers,
             "native": self._native,
         }
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from cwm_tracer.capture import objects
+from cwm_tracer.capture.renderers import NONE, Renderers
 
 ATOMS = frozenset(
     {int, bool, str, float, bytes, complex, type(None), type(...), type(NotImplemented), range}
@@ -56,6 +57,7 @@ class Renderer:
         value_depth: int = 24,
         call_repr: bool = False,
         module: str = "program",
+        renderers: Renderers = NONE,
     ) -> None:
         self.value_nodes = value_nodes
         self.plain = False
@@ -64,6 +66,8 @@ class Renderer:
         """How many items of the last value were rendered; `sys.maxsize` if all were."""
         self.module = module
         self.call_repr = call_repr
+        self.renderers = renderers
+        """What third parties render."""
         self.half_built: dict[int, int] = {}
         """Ids of objects whose ``__init__`` runs, with a count; their `repr` is never called."""
         self.value_bytes = value_bytes
@@ -129,6 +133,12 @@ class Renderer:
             text = f"{value[:room]!r}<+{len(value) - room} more>"
         self._left -= len(text) + 2
         return text
+
+    def bounded(self, text: str) -> str:
+        """Cut a text that is ready, marking what is left out."""
+        room = max(self._left, 64)
+        self._left -= min(len(text), room)
+        return text if len(text) <= room else f"{text[:room]}<+{len(text) - room} more>"
 
     def _big_integer(self, value: int) -> str:
         """Render within the budget; the interpreter's own limit on digits depends on a setting."""

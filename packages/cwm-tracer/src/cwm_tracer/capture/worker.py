@@ -12,6 +12,7 @@ Uses the standard library only.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import contextlib
 import gc
 import importlib
 import json
@@ -25,6 +26,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from cwm_tracer.capture import reaper
 from cwm_tracer.capture.job import Console, Job
+from cwm_tracer.capture.renderers import load
 from cwm_tracer.capture.stream import FIELD, RECORD, Region
 
 PRELOADED = [
@@ -93,6 +95,8 @@ def _serve(
             region.reset()
             for output in outputs:
                 os.ftruncate(output, 0)
+            with contextlib.suppress(Exception):  # the job says what is wrong with them
+                load(request["renderers"])
             reply = _supervise(request, region, console, outputs, _fresh(home))
             replies.write(json.dumps(reply).encode() + b"\n")
             replies.flush()
