@@ -137,11 +137,11 @@ def test_fan_in_initialisation_starts_as_identity():
 
 
 def test_induction_initialisation_copies_what_it_has_seen():
-    """Before any training, repeated random text is continued far better than by chance."""
+    """Before any training, repeated random text is mostly continued as it went before."""
     torch.manual_seed(0)
     model = CwmTiny(vocab_size=700).build().eval()
     ids_bt = torch.randint(0, 700, (4, 100)).repeat(1, 3)
     with torch.no_grad():
         guesses = model(ids_bt).argmax(-1)
     accuracy = (guesses[:, 110:-1] == ids_bt[:, 111:]).float().mean()
-    assert accuracy > 10 / 700
+    assert accuracy > 0.5

@@ -178,7 +178,7 @@ class CwmModelConfig(ComponentConfig):
         return CwmForCausalLM(config, attention)
 
 
-SMALL_ROPE = RopeParameters(rope_type="default", rope_theta=100_000.0)
+SMALL_ROPE = RopeParameters(rope_type="default", rope_theta=1_000_000.0)
 
 
 class CwmTiny(CwmModelConfig):
@@ -188,14 +188,14 @@ class CwmTiny(CwmModelConfig):
     hidden_size: int = Field(128, gt=0)
     intermediate_size: int = Field(352, gt=0)
     num_hidden_layers: int = Field(4, gt=0)
-    num_attention_heads: int = Field(2, gt=0)
-    num_key_value_heads: int = Field(2, gt=0)
-    head_dim: int = Field(64, gt=0, multiple_of=2)
+    num_attention_heads: int = Field(4, gt=0)
+    num_key_value_heads: int = Field(4, gt=0)
+    head_dim: int = Field(32, gt=0, multiple_of=2)
     max_position_embeddings: int = Field(4096, gt=0)
     rope_parameters: RopeParameters = SMALL_ROPE
     sliding_window: int = Field(64, gt=0)
     layer_types: tuple[LayerType, ...] | None = None
-    """Kind of each layer; by default sliding and full in turn."""
+    """Kind of each layer; by default sliding, full, full, sliding, and so on."""
     init: Initialisation = "induction"
 
     @property
@@ -203,7 +203,7 @@ class CwmTiny(CwmModelConfig):
         """Kind of each layer, the default pattern filled in."""
         if self.layer_types is not None:
             return self.layer_types
-        return tuple(FULL if i % 2 else SLIDING for i in range(self.num_hidden_layers))
+        return tuple(FULL if i % 4 in (1, 2) else SLIDING for i in range(self.num_hidden_layers))
 
 
 class CwmMini(CwmTiny):
@@ -213,7 +213,7 @@ class CwmMini(CwmTiny):
     hidden_size: int = Field(256, gt=0)
     intermediate_size: int = Field(704, gt=0)
     num_hidden_layers: int = Field(6, gt=0)
-    num_attention_heads: int = Field(4, gt=0)
+    head_dim: int = Field(64, gt=0, multiple_of=2)
     max_position_embeddings: int = Field(8192, gt=0)
     sliding_window: int = Field(128, gt=0)
 
