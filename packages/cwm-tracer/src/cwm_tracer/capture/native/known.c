@@ -8,6 +8,23 @@ let_go(Known *known)
     known->words = 0;
 }
 
+static int
+reserve_tape(Known *known, Py_ssize_t words)
+{
+    if (words <= known->tape_room) {
+        return 0;
+    }
+    Py_ssize_t room = words + words / 4 + 8;
+    Word *tape = PyMem_Realloc(known->tape, (size_t)room * sizeof(Word));
+    if (tape == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    known->tape = tape;
+    known->tape_room = room;
+    return 0;
+}
+
 /* Copy the tape of what was just rendered, if it tells anything. */
 static int
 keep_tape(Known *known, const Tape *tape)
@@ -15,15 +32,8 @@ keep_tape(Known *known, const Tape *tape)
     if (!tape->valid) {
         return 0;
     }
-    if (tape->size > known->tape_room) {
-        Py_ssize_t room = tape->size + tape->size / 4 + 8;
-        Word *words = PyMem_Realloc(known->tape, (size_t)room * sizeof(Word));
-        if (words == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        known->tape = words;
-        known->tape_room = room;
+    if (reserve_tape(known, tape->size) < 0) {
+        return -1;
     }
     tape_hold(tape->words, tape->size);
     memcpy(known->tape, tape->words, (size_t)tape->size * sizeof(Word));
@@ -31,10 +41,47 @@ keep_tape(Known *known, const Tape *tape)
     return 0;
 }
 
+/* Append name and text of a list to which atoms were appended, from its last text; the cost is that
+   of the new items. Returns 1 if it was such a list. */
+static int
+update_grown(Known *known, PyObject *list, const char *field, Py_ssize_t field_size,
+             Render *render, Region *region)
+{
+    Py_ssize_t first = tape_grown(known->tape, known->words, list);
+    if (first == 0) {
+        return 0;
+    }
+    Buffer *out = &region->record;
+    Mark start = buffer_mark(out);
+    Py_ssize_t count = PyList_GET_SIZE(list), words = TAPE_HEADER + count;
+    if (buffer_put(out, field, field_size) < 0 || reserve_tape(known, words) < 0) {
+        return -1;
+    }
+    int done = render_grown(render, list, first, region_at(region, known->at), known->size);
+    if (done <= 0) {
+        buffer_rewind(out, start);
+        return done;
+    }
+    memcpy(known->tape + TAPE_HEADER + first, ((PyListObject *)list)->ob_item + first,
+           (size_t)(count - first) * sizeof(Word));
+    tape_hold(known->tape + TAPE_HEADER + first, count - first);
+    tape_set_count(known->tape, count);
+    known->words = words;
+    known->size = out->size - start.size - field_size;
+    known->at = (uint64_t)(start.size + field_size);
+    return region_defer(region, &known->at) < 0 ? -1 : 1;
+}
+
 int
 known_update(Known *known, PyObject *value, const char *field, Py_ssize_t field_size,
              Render *render, Region *region)
 {
+    int grown = known->words
+                    ? update_grown(known, value, field, field_size, render, region)
+                    : 0;
+    if (grown) {
+        return grown < 0 ? -1 : 0;
+    }
     Buffer *out = &region->record;
     bool atom = render_is_atom(Py_TYPE(value));
     Mark start = buffer_mark(out);

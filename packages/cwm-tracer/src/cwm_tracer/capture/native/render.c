@@ -300,6 +300,7 @@ put_flat(Render *render, PyObject *container, int kind, Py_ssize_t count)
         return 0;
     }
     tape_close(&render->tape, header, container, count);
+    tape_mark_whole(&render->tape, header);
     render->left -= characters + 2;
     render->nodes -= kind == TAPE_DICT ? 2 * count : count;
     return 1;
@@ -602,4 +603,50 @@ render_text(Render *render, PyObject *value, bool keep)
     render->tape.size = 0;
     render->tape.valid = keep;
     return put_value(render, value, 0);
+}
+
+/* Append items and the bracket that ends them; 0 if one is no plain atom or they do not fit. */
+static int
+put_tail(Render *render, PyObject *list, Py_ssize_t first, Mark start)
+{
+    Buffer *out = render->out;
+    for (Py_ssize_t index = first; index < PyList_GET_SIZE(list); index++) {
+        PyObject *item = PyList_GET_ITEM(list, index);
+        Py_ssize_t size = flat_characters(item);
+        if (size < 0 || size + out->size - start.size > render->value_bytes) {
+            return 0;
+        }
+        if (buffer_put_literal(out, ", ") < 0) {
+            return -1;
+        }
+        if (atom_put_whole(out, item) < 0) {
+            if (!PyErr_ExceptionMatches(PyExc_ValueError)) {
+                return -1;
+            }
+            PyErr_Clear();
+            return 0;
+        }
+    }
+    if (buffer_put_byte(out, ']') < 0) {
+        return -1;
+    }
+    return out->size - start.size <= render->value_bytes;
+}
+
+int
+render_grown(Render *render, PyObject *list, Py_ssize_t first, const char *text, Py_ssize_t size)
+{
+    Py_ssize_t count = PyList_GET_SIZE(list);
+    if (2 * count >= render->value_nodes || count > render->value_bytes) {
+        return 0;
+    }
+    Mark start = buffer_mark(render->out);
+    if (buffer_put(render->out, text, size - 1) < 0) {
+        return -1;
+    }
+    int done = put_tail(render, list, first, start);
+    if (done <= 0) {
+        buffer_rewind(render->out, start);
+    }
+    return done;
 }

@@ -20,6 +20,10 @@ int render_init(Render *render, PyObject *python, Buffer *out);
 void render_free(Render *render);
 /* Append the text of a value; with `keep`, the tape tells afterwards what it was made from. */
 int render_text(Render *render, PyObject *value, bool keep);
+/* Append the text of a list, given that of its first items (its whole `repr`, with the bracket that
+   ends it). Returns 0 if it has to be rendered by `render_text` instead: then nothing is put. */
+int render_grown(Render *render, PyObject *list, Py_ssize_t first, const char *text,
+                 Py_ssize_t size);
 bool render_is_atom(PyTypeObject *type);
 
 #endif

@@ -2,8 +2,10 @@
 
 #include <string.h>
 
-/* A header: kind, whether all parts are atoms, length | parts on the tape | version of a dict. */
+/* A header: kind, whether all parts are atoms, whether the text is the whole `repr`, length | parts
+   on the tape | version of a dict. */
 #define FLAT 8
+#define WHOLE 16
 #define KIND(word) (((word) >> 1) & 7)
 #define IS_FLAT(word) (((word) >> 1) & FLAT)
 #define COUNT(word) ((Py_ssize_t)((word) >> 8))
@@ -87,6 +89,35 @@ tape_close(Tape *tape, Py_ssize_t header, PyObject *container, Py_ssize_t visite
     }
     words[1] = ((Word)visited << 1) | 1;
     words[2] = (version_of(container, kind) << 1) | 1;
+}
+
+void
+tape_mark_whole(Tape *tape, Py_ssize_t header)
+{
+    if (tape->valid) {
+        tape->words[header] |= WHOLE << 1;
+    }
+}
+
+void
+tape_set_count(Word *words, Py_ssize_t count)
+{
+    words[0] = (words[0] & 0xff) | ((Word)count << 8);
+    words[1] = ((Word)count << 1) | 1;
+}
+
+Py_ssize_t
+tape_grown(const Word *words, Py_ssize_t size, PyObject *list)
+{
+    if (size <= TAPE_HEADER || !PyList_CheckExact(list) || KIND(words[0]) != TAPE_LIST ||
+        !((words[0] >> 1) & WHOLE)) {
+        return 0;
+    }
+    Py_ssize_t count = COUNT(words[0]);
+    bool grown = PyList_GET_SIZE(list) > count &&
+                 !memcmp(((PyListObject *)list)->ob_item, words + TAPE_HEADER,
+                         (size_t)count * sizeof(Word));
+    return grown ? count : 0;
 }
 
 static bool

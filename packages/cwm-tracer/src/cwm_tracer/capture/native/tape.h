@@ -31,6 +31,13 @@ void tape_free(Tape *tape);
 Py_ssize_t tape_open(Tape *tape, int kind, Py_ssize_t count);
 /* End a container of which `visited` words or parts were put. */
 void tape_close(Tape *tape, Py_ssize_t header, PyObject *container, Py_ssize_t visited);
+/* Note that the text of the container is its whole `repr`. */
+void tape_mark_whole(Tape *tape, Py_ssize_t header);
+/* How many items a list had when the tape was made, if that tells its whole `repr` and all that
+   happened since is that some were appended; else 0. */
+Py_ssize_t tape_grown(const Word *words, Py_ssize_t size, PyObject *list);
+/* Note the count of a list of atoms that has grown, whose tape this is. */
+void tape_set_count(Word *words, Py_ssize_t count);
 /* Whether a value would put the same words; `at` is moved behind its part. */
 bool tape_same(PyObject *value, const Word **at);
 void tape_hold(const Word *words, Py_ssize_t size);
