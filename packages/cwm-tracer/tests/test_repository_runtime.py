@@ -378,7 +378,7 @@ for _ in range(20):
     recorder.stop()
 print(caught)
 """
-    done, (stream,) = drive(body, quota=1000, test_events=10**9, process_events=10**9)
+    done, _ = drive(body, quota=1000, test_events=10**9, process_events=10**9)
     assert done.stdout == "20\n" and done.stderr == ""
 
 

@@ -11,7 +11,11 @@ from pathlib import Path
 from cwm_core.components import ComponentConfig
 from cwm_core.errors import ConfigError
 
-_PROBE = "import json, sys; print(json.dumps([sys.prefix, sys.exec_prefix, sys.base_prefix]))"
+_PROBE = """
+import json, os, sys
+paths = [sys.prefix, sys.exec_prefix, sys.base_prefix, *filter(os.path.isdir, sys.path)]
+print(json.dumps(paths))
+"""
 
 
 def placed(python: str | None, sandbox: ComponentConfig) -> tuple[str, ComponentConfig]:
@@ -41,8 +45,12 @@ def _installation(python: Path) -> list[Path]:
         answer = subprocess.run(
             [str(python), "-I", "-c", _PROBE], capture_output=True, timeout=60, check=True
         )
-        prefixes = [Path(prefix) for prefix in json.loads(answer.stdout)]
+        paths = [Path(prefix) for prefix in json.loads(answer.stdout)]
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise ConfigError(f"{python} is no Python interpreter: {error}") from error
-    links = [python.parent.parent, python.resolve().parent.parent]
-    return [path for path in [*prefixes, *links] if not path.is_relative_to("/usr")]
+    paths += [python.parent.parent, python.resolve().parent.parent]
+    shown: list[Path] = [Path("/usr")]
+    for path in paths:  # prefixes first: `sys.path` adds what is installed editable
+        if not any(path.is_relative_to(outer) for outer in shown):
+            shown.append(path)
+    return shown[1:]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import shlex
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +23,16 @@ _MOST_FETCHED = 1 << 30
 _SETUP_TIMEOUT_S = 300.0
 _UNPACK = """
 set -e
+tar -xf cwm/runtime.tar -C cwm
 mkdir unpacked
 tar -xf cwm/repository.tar --no-same-owner -C unpacked
 set -- unpacked/*
 if [ $# -eq 1 ] && [ -d "$1" ]; then mv "$1" repository; rmdir unpacked
 else mv unpacked repository; fi
+"""
+_PROBE = """
+import importlib.util, pytest
+print(importlib.util.find_spec("pytest_cov") is not None)
 """
 _SNAPSHOT = "rm -rf cwm/pristine && cp -a repository cwm/pristine"
 _RESET = """
@@ -109,9 +115,8 @@ class Session:
     def _prepare(self, archive: bytes) -> None:
         self._root = self._checked("pwd", "find the workspace").decode().strip()
         self._write("cwm/repository.tar", archive)
+        self._write("cwm/runtime.tar", self._runtime())
         self._checked(_UNPACK, "unpack the repository")
-        for name, text in runtime_files().items():
-            self._write(f"cwm/runtime/{name}", text.encode("utf-8"))
         self._paths = self._python_path()
         self._check_pytest()
         if self._config.install:
@@ -128,33 +133,46 @@ class Session:
             raise RunError(f"the repository's files cannot be read:\n{_tail(result)}")
         self._checked(_SNAPSHOT, "copy the repository")
 
+    def _runtime(self) -> bytes:
+        """Return an archive of the runtime and its settings, for untraced and traced runs."""
+        files = {f"runtime/{name}": text for name, text in runtime_files().items()}
+        for trace in (False, True):
+            settings = self._config.runtime_settings(f"{self._root}/cwm", trace=trace)
+            files[_settings(trace)] = json.dumps(settings)
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for name, text in files.items():
+                data = text.encode("utf-8")
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(data), 0o644
+                archive.addfile(member, io.BytesIO(data))
+        return buffer.getvalue()
+
     def _python_path(self) -> list[str]:
-        paths = [f"{self._root}/cwm/runtime"]
-        for name in self._config.pythonpath:
-            path = f"{self._root}/repository/{name}".removesuffix("/.")
-            if self._call(["test", "-d", path]).exit_code == 0:
-                paths.append(path)
-        return paths
+        names = " ".join(shlex.quote(name) for name in self._config.pythonpath)
+        script = f'cd repository; for name in {names}; do test ! -d "$name" || echo "$name"; done'
+        found = self._checked(script, "read the repository").decode().split("\n")[:-1]
+        paths = [f"{self._root}/repository/{name}".removesuffix("/.") for name in found]
+        return [f"{self._root}/cwm/runtime", *paths]
 
     def _check_pytest(self) -> None:
-        result = self._exec([self._python, "-c", "import pytest"], _SETUP_TIMEOUT_S)
+        result = self._exec([self._python, "-c", _PROBE], _SETUP_TIMEOUT_S)
         if result.exit_code != 0:
             raise RunError(
                 f"{self._python} cannot import pytest in the sandbox:\n{_tail(result)}",
                 "give python=, an interpreter (of a virtual environment) that has it",
             )
-        line = [self._python, "-c", "import pytest_cov"]
-        self._has_cov = self._exec(line, _SETUP_TIMEOUT_S).exit_code == 0
+        self._has_cov = result.stdout.strip() == b"True"
 
     def _pytest(self, arguments: list[str], *, trace: bool) -> PytestRun:
         self._call(_RESET)
-        settings = self._config.runtime_settings(f"{self._root}/cwm", trace=trace)
-        self._write("cwm/settings.json", json.dumps(settings).encode("ascii"))
         # Coverage takes the trace function, and outcomes do not depend on it.
         cov = ["--no-cov"] if self._has_cov else []
         line = [self._python, "-m", "pytest", "-p", f"{PACKAGE}.plugin", "-p", "no:cacheprovider"]
         line += [*cov, "--continue-on-collection-errors", f"--rootdir={self._root}/repository"]
-        result = self._exec([*line, *self._config.arguments, *arguments], self._config.timeout_s)
+        line += [*self._config.arguments, *arguments]
+        settings = {"CWM_RUNTIME": f"{self._root}/cwm/{_settings(trace)}"}
+        result = self._exec(line, self._config.timeout_s, more=settings)
         files = self._fetch("cwm/out")
         return PytestRun(
             read_outcomes(files.pop("outcomes.jsonl", b"")),
@@ -169,28 +187,31 @@ class Session:
             "PYTHONPATH": ":".join(self._paths),
             "PYTHONHASHSEED": "0",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "CWM_RUNTIME": f"{self._root}/cwm/settings.json",
             "HOME": f"{self._root}/home",
         }
 
     def _fetch(self, directory: str) -> dict[str, bytes]:
         """Return name and content of the files in a directory of the sandbox."""
-        self._checked(f"tar -czf cwm/fetch.tar.gz -C {directory} .", "pack what was recorded")
+        script = f"tar -czf cwm/fetch.tar.gz -C {directory} . && head -c {_PIECE} cwm/fetch.tar.gz"
         packed = bytearray()
         while True:
-            script = f"tail -c +{len(packed) + 1} cwm/fetch.tar.gz | head -c {_PIECE}"
             piece = self._checked(script, "read what was recorded")
             packed += piece
             if len(piece) < _PIECE:
                 return _unpacked(bytes(packed))
+            script = f"tail -c +{len(packed) + 1} cwm/fetch.tar.gz | head -c {_PIECE}"
 
     def _exec(
-        self, command: str | Sequence[str], timeout_s: float, *, stdin: bytes = b""
+        self,
+        command: str | Sequence[str],
+        timeout_s: float,
+        *,
+        stdin: bytes = b"",
+        more: Mapping[str, str] | None = None,
     ) -> ExecResult:
+        environment = {**self._environment(), **(more or {})}
         return self._runner.run(
-            self._sandbox.exec(
-                command, timeout_s, cwd="repository", env=self._environment(), stdin=stdin
-            )
+            self._sandbox.exec(command, timeout_s, cwd="repository", env=environment, stdin=stdin)
         )
 
     def _call(self, command: str | Sequence[str]) -> ExecResult:
@@ -204,6 +225,10 @@ class Session:
 
     def _write(self, path: str, content: bytes) -> None:
         self._runner.run(self._sandbox.write_file(path, content))
+
+
+def _settings(trace: bool) -> str:
+    return "traced.json" if trace else "untraced.json"
 
 
 def _unpacked(data: bytes) -> dict[str, bytes]:
