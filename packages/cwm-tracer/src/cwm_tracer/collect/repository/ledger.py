@@ -55,7 +55,7 @@ class Ledger:
             "file": result.file,
             "tests": len(result.untraced),
             "outcomes": dict(Counter(result.untraced.values()).most_common()),
-            "differences": result.differences,
+            "differences": {name: list(pair) for name, pair in result.differences.items()},
             "flaky": result.flaky,
             "counts": dict(counts),
             "notes": result.notes,
