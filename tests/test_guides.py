@@ -38,6 +38,8 @@ COMPONENTS = DOCS / "components"
 LIFECYCLE = ("run_started", "metrics", "checkpoint_saved", "trajectory_finished", "run_finished")
 CONFIGS = {
     "trace functions": "cwm_tracer.collect.functions_config:FunctionsConfig",
+    "trace contest": "cwm_tracer.collect.contest_config:ContestConfig",
+    "trace narrate": "cwm_tracer.narrate.config:NarrateConfig",
     "trace": "cwm_tracer.collect.config:TraceConfig",
     "tokenizer train": "cwm_train.commands.tokenizer:TokenizerConfig",
     "train": "cwm_train.loop.config:TrainConfig",

@@ -215,7 +215,10 @@ const unfolded = new Set();
 function drawTree(call) {
   const path = new Set();
   for (let up = call; up; up = up.parent) path.add(up);
-  byId("tree").replaceChildren(...branch(roots, path, call));
+  const tree = byId("tree");
+  tree.replaceChildren(...branch(roots, path, call));
+  const here = tree.querySelector(".now");
+  if (here) tree.scrollTop = Math.max(0, here.offsetTop - tree.clientHeight / 2);
 }
 function branch(list, path, call) {
   const at = Math.max(0, list.findIndex((each) => path.has(each)));

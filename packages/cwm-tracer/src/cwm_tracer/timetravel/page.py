@@ -47,7 +47,7 @@ def _content(record: TraceRecord) -> dict[str, Any]:
     told = any(frame.stdout for frame in record.frames)
     return {
         "title": _title(record),
-        "source": record.context.replace(f"  {START_OF_TRACE}", "").split("\n"),
+        "source": record.context.replace(f"  {START_OF_TRACE}", "").rstrip("\n").split("\n"),
         "functions": list(functions),
         "steps": rows,
         "outcome": str(record.outcome),
