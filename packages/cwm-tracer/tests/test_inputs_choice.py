@@ -166,7 +166,7 @@ def test_hopeless_functions_are_given_up_early(chosen, source, reason):
 def test_budgets_bound_the_search(chosen):
     assert chosen(BRANCHES, *map(str, range(50)), candidates=7).tried == 7
     late = chosen(BRANCHES, *map(str, range(50)), seconds=1e-9)
-    assert late.tried == 0 and late.dropped == {"out of time": 1}
+    assert late.inputs == ("0",) and late.tried == 1 and late.dropped == {"out of time": 1}
     assert chosen(BRANCHES, "1 +", "2)").reason == "nothing proposes an input"
 
 

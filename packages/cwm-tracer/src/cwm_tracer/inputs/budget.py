@@ -12,8 +12,9 @@ class Budget(BaseModel):
 
     candidates: int = Field(default=120, ge=1)
     """Most inputs that are tried."""
-    seconds: float = Field(default=20.0, gt=0)
-    """Most time for trying. Reaching it makes the choice depend on the machine; it is counted."""
+    seconds: float = Field(default=60.0, gt=0)
+    """Most time for all executions together. Reaching it makes the choice depend on the machine;
+    it is counted."""
     kept: int = Field(default=5, ge=1)
     """Most inputs that are kept."""
     turn: int = Field(default=15, ge=1)

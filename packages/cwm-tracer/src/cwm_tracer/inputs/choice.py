@@ -87,7 +87,7 @@ class _Search:
         self._twin = twin
         self._budget = budget
         self._objection = objection
-        self._deadline = time.monotonic() + budget.seconds
+        self._seconds = 0.0
         self._seen: set[str] = set()
         self._dropped: Counter[str] = Counter()
         self._kept: list[_Kept] = []
@@ -114,7 +114,7 @@ class _Search:
                 return
 
     def _is_over(self) -> bool:
-        if time.monotonic() > self._deadline:
+        if self._seconds > self._budget.seconds:
             self._dropped["out of time"] += 1
             return True
         return bool(self._given_up) or len(self._seen) >= self._budget.candidates
@@ -128,13 +128,19 @@ class _Search:
 
     def _try(self, text: str, generator: str) -> None:
         self._seen.add(text)
-        record = self._tracer.record(self._program, text)
+        record = self._record(self._tracer, text)
         why = self._flaw(record)
         if why is None:
             found = _Kept(text, generator, reached(record.frames))
             why = self._weigh(found, record)
         if why is not None:
             self._drop(why)
+
+    def _record(self, tracer: Tracer, text: str) -> TraceRecord:
+        started = time.monotonic()
+        record = tracer.record(self._program, text)
+        self._seconds += time.monotonic() - started
+        return record
 
     def _flaw(self, record: TraceRecord) -> str | None:
         """Return why an execution is of no use, whatever it reaches."""
@@ -155,9 +161,7 @@ class _Search:
         new = found.reached.places - self._places or found.reached.shapes - self._shapes
         if not misuse and not new:
             return "nothing new"
-        if self._twin is not None and not _same(
-            record, self._twin.record(self._program, found.text)
-        ):
+        if self._twin is not None and not _same(record, self._record(self._twin, found.text)):
             return "not deterministic"
         if misuse:
             self._misuses.append(found)
@@ -186,7 +190,7 @@ class _Search:
             by_generator=dict(Counter(kept.generator for kept in chosen)),
             tried=len(self._seen),
             dropped=dict(self._dropped.most_common()),
-            lines=len(frozenset().union(*(each.lines for each in together))),
+            lines=len({line for each in together for _, line in each.lines}),
             branches=len(frozenset().union(*(each.branches for each in together))),
             reason=reason,
         )
