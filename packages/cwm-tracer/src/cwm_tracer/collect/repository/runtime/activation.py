@@ -148,8 +148,11 @@ class Activation:
 
 
 def _fingerprint(value: Any) -> bytes | None:
-    """Return bytes that differ whenever the text of a plain container may differ."""
+    """Return bytes that differ whenever the text of a plain container may differ.
+
+    In this version of `marshal` shared items cost no more than once.
+    """
     try:
-        return dumps(value, 2)
+        return dumps(value, 4)
     except (ValueError, RecursionError):
         return None
