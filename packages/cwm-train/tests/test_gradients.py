@@ -1,12 +1,17 @@
 """The two ways to a step's gradient agree."""
 
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
 import pytest
 import torch
 from accelerate import Accelerator
 
+from cwm_core.errors import RunError
 from cwm_train.data.batch import Batch, collate
 from cwm_train.data.document import Document
-from cwm_train.loop.gradients import SerialGradients, ThreadedGradients
+from cwm_train.loop.gradients import SerialGradients, SideBySideGradients
 from cwm_train.model.config import CwmTiny
 from cwm_train.model.transformer import CwmForCausalLM
 
@@ -35,20 +40,53 @@ def gradients(model: CwmForCausalLM) -> list[torch.Tensor]:
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
 
-def test_threads_give_the_serial_gradient(parts: list[Batch]) -> None:
-    serial, threaded = model(), model()
+@contextmanager
+def side_by_side(model: CwmForCausalLM, parts: int = 2) -> Iterator[SideBySideGradients]:
+    threads = torch.get_num_threads()
+    with closing(SideBySideGradients(model, parts)) as computed:
+        yield computed
+    torch.set_num_threads(threads)
+
+
+def test_side_by_side_gives_the_serial_gradient(parts: list[Batch]) -> None:
+    serial, shared = model(), model()
     expected = SerialGradients(Accelerator(cpu=True), serial).add(parts, 0.01)
-    loss = ThreadedGradients(threaded, threads=3).add(parts, 0.01)
+    with side_by_side(shared, 3) as computed:
+        loss = computed.add(parts, 0.01)
     torch.testing.assert_close(loss, expected)
-    assert len(gradients(threaded)) == len(list(threaded.parameters()))
-    torch.testing.assert_close(gradients(threaded), gradients(serial))
+    assert len(gradients(shared)) == len(list(shared.parameters()))
+    torch.testing.assert_close(gradients(shared), gradients(serial))
 
 
-def test_threads_are_deterministic(parts: list[Batch]) -> None:
+def test_side_by_side_follows_the_parameters(parts: list[Batch]) -> None:
+    serial, shared = model(), model()
+    with side_by_side(shared) as computed:
+        computed.add(parts, 0.01)
+        for one in (serial, shared):
+            with torch.no_grad():
+                for parameter in one.parameters():
+                    parameter.mul_(1.5)
+            one.zero_grad(set_to_none=True)
+        computed.add(parts, 0.01)
+    SerialGradients(Accelerator(cpu=True), serial).add(parts, 0.01)
+    torch.testing.assert_close(gradients(shared), gradients(serial))
+
+
+def test_side_by_side_is_deterministic(parts: list[Batch]) -> None:
     found = []
-    for _ in range(3):
+    for _ in range(2):
         one = model()
-        ThreadedGradients(one, threads=3).add(parts, 0.01)
+        with side_by_side(one) as computed:
+            computed.add(parts, 0.01)
         found.append(gradients(one))
-    for other in found[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(found[0], other))
+    assert all(torch.equal(a, b) for a, b in zip(*found))
+
+
+def test_a_dead_helper_is_an_error(parts: list[Batch]) -> None:
+    with side_by_side(model()) as computed:
+        for child in multiprocessing.active_children():
+            if child.name == "gradients":
+                child.kill()
+                child.join()
+        with pytest.raises(RunError, match="died"):
+            computed.add(parts, 0.01)

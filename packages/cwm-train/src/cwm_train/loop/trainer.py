@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from cwm_train.data.stream import PackedStream
 from cwm_train.loop.config import TrainConfig
 from cwm_train.loop.ema import Ema
 from cwm_train.loop.evaluate import evaluate
-from cwm_train.loop.gradients import SerialGradients, ThreadedGradients, parallel_parts
+from cwm_train.loop.gradients import SerialGradients, SideBySideGradients, parallel_parts
 from cwm_train.loop.interrupt import Interrupt
 from cwm_train.loop.plot import plot_losses
 from cwm_train.loop.processes import NoProgress
@@ -56,10 +56,10 @@ class Trainer:
             group["initial_lr"] = group["lr"]
         wrapped: Any = torch.compile(model) if config.compile else model
         self.wrapped, self.optimizer = accelerator.prepare(wrapped, optimizer)
-        self.threads = parallel_parts(config, accelerator)
-        self.gradients: SerialGradients | ThreadedGradients = (
-            ThreadedGradients(self.wrapped, self.threads)
-            if self.threads > 1
+        self.parallel = parallel_parts(config, accelerator, model)
+        self.gradients: SerialGradients | SideBySideGradients = (
+            SideBySideGradients(model, self.parallel)
+            if self.parallel > 1
             else SerialGradients(accelerator, self.wrapped)
         )
         self.schedule = config.schedule.build()
@@ -78,7 +78,11 @@ class Trainer:
         """
         self._resume()
         total = 1000
-        with Interrupt() as interrupt, self._progress_bar(total) as bar:
+        with (
+            closing(self.gradients),
+            Interrupt() as interrupt,
+            self._progress_bar(total) as bar,
+        ):
             clock = time.monotonic() - self.state.elapsed_s
             while True:
                 used, stop = self._agree(interrupt.requested)
@@ -140,7 +144,7 @@ class Trainer:
         self.state.loss_tokens += whole.loss_tokens
         own = documents[accelerator.process_index :: accelerator.num_processes]
         batch = collate(own, config.sequence_length) if accelerator.num_processes > 1 else whole
-        size = math.ceil(len(own) / max(config.accumulate, self.threads))
+        size = math.ceil(len(own) / max(config.accumulate, self.parallel))
         return batch.to(accelerator.device).split(size), whole.loss_tokens
 
     def _backward(self, parts: list[Batch], labelled: int) -> float:
