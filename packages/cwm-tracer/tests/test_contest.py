@@ -24,7 +24,8 @@ ADD = "a, b = map(int, input().split())\n"
 RIGHT = [
     ADD + "print(a + b)\n",
     "import sys\n" + ADD + "print(f'{a + b}  ')\nprint()\nsys.exit()\n",
-    "def main():\n    a, b = map(int, open(0).read().split())\n    print(a + b)\n\nif __name__ == '__main__':\n    main()\n",
+    "def main():\n    a, b = map(int, open(0).read().split())\n    print(a + b)\n\n"
+    "if __name__ == '__main__':\n    main()\n",
     "from sys import stdin\nprint(sum(int(word) for word in stdin.readline().split()))\n",
 ]
 WRONG = [

@@ -44,7 +44,7 @@ def record():
 
 
 def shown(record):
-    """Return everything that the frames name: variables with their texts, and what quotes may be."""
+    """Return what the frames name: variables with their texts, and all that quotes may hold."""
     frames = record.trace.frames
     pairs = {(name, text) for f in frames for name, text in (f.locals or {}).items()}
     texts = {f.source.strip() for f in frames} | {f.function for f in frames}
@@ -101,7 +101,16 @@ def test_words_vary_by_seed_only(record):
 
 
 def test_what_is_not_known_is_not_said():
-    source = "def g():\n    raise KeyError('k')\n\ndef f():\n    try:\n        return g()\n    except KeyError:\n        return 1\n"
+    source = """\
+def g():
+    raise KeyError('k')
+
+def f():
+    try:
+        return g()
+    except KeyError:
+        return 1
+"""
     told = list(facts(trace(source, entry="f")))
     kinds = [fact.kind for fact in told]
     assert kinds == [
@@ -112,7 +121,15 @@ def test_what_is_not_known_is_not_said():
 
 
 def test_generators_pause_and_resume():
-    source = "def f():\n    def g():\n        x = yield 1\n        yield x\n    it = g()\n    a = next(it)\n    return it.send(5)\n"
+    source = """\
+def f():
+    def g():
+        x = yield 1
+        yield x
+    it = g()
+    a = next(it)
+    return it.send(5)
+"""
     record = trace(source)
     kinds = [fact.kind for fact in facts(record)]
     assert kinds.count("yield") == 2 and kinds.count("resume") == 1

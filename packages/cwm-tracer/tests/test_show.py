@@ -52,6 +52,8 @@ for _ in range(count):
 print(word)
 sys.exit(3)
 """
+pytestmark = pytest.mark.timeout(600)
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 TRAVEL = """<script>
 const seen = [];
@@ -108,7 +110,7 @@ def test_time_travel_in_a_browser(queens, tmp_path):
       press("ArrowRight"); press("ArrowRight"); press("ArrowRight"); press("ArrowDown");
       press("ArrowUp"); press("End"); press("ArrowLeft"); press("Home");
       press("ArrowRight", {shiftKey: true});
-      for (let i = 0; i < 300; i++) document.querySelector('[data-go="on"]').click();
+      for (let i = 0; i < 40; i++) document.querySelector('[data-go="on"]').click();
       look();
     """
     seen = visit(page(queens), keys, tmp_path)
@@ -116,7 +118,7 @@ def test_time_travel_in_a_browser(queens, tmp_path):
     last = queens.events
     assert where == [
         f"step {step} of {last}, line {queens.frames[step - 1].line_number}"
-        for step in (1, 2, 3, 4, last - 2, 3, last, last - 1, 1, 26, 326)
+        for step in (1, 2, 3, 4, last - 2, 3, last, last - 1, 1, 26, 66)
     ]
     first, _, before, inside, after, *_ = seen
     assert first[3] == ["changed:n=5"] and first[2].startswith("call")
@@ -125,7 +127,7 @@ def test_time_travel_in_a_browser(queens, tmp_path):
     assert after[3][0] == ":n=5" and after[3][1].startswith("changed:boards=[(0, 2, 4, 1, 3)")
     assert seen[6][2].startswith("return") and seen[6][4] == "start\n10\n"
     assert seen[8][:4] == first[:4]
-    frame = queens.frames[325]
+    frame = queens.frames[65]
     state = {row.partition(":")[2].split("=")[0] for row in seen[10][3]}
     assert state == set(frame.locals or {}) or frame.locals is None
 
@@ -140,7 +142,7 @@ def test_the_state_of_every_step_is_that_of_its_frame(queens, tmp_path):
       }
       seen.push(all.reverse());
     """
-    short = trace(QUEENS, input="4")
+    short = trace(QUEENS, input="3")
     states = visit(page(short), keys, tmp_path)[-1]
     assert len(states) == short.events
     for frame, state in zip(short.frames, states, strict=True):
@@ -155,7 +157,7 @@ def test_nothing_of_a_trace_becomes_markup(tmp_path):
     record = trace(source, input="'<!--<script>'")
     text = page(record)
     assert text.count("</script>") == 2 and "<img" not in text
-    assert not re.search(r"(?:src|href)=\"(?!data:)", text) and "http" not in text
+    assert not re.search(r"(?:src|href)=\"(?!data:)", text) and "://" not in text
     seen = visit(text, 'press("End");', tmp_path)
     assert "</script><img src=x" in seen[1][2]
 

@@ -13,7 +13,16 @@ MODULE = "<module>"
 """The entry of a script, and the name of its outermost frame."""
 
 HIDDEN = frozenset(
-    {"__name__", "__doc__", "__package__", "__loader__", "__spec__", "__file__", "__builtins__", "__warningregistry__"}
+    {
+        "__name__",
+        "__doc__",
+        "__package__",
+        "__loader__",
+        "__spec__",
+        "__file__",
+        "__builtins__",
+        "__warningregistry__",
+    }
 )
 """What the interpreter binds in every module before it runs."""
 

@@ -10,7 +10,8 @@ import typer
 
 def contest(
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="key=value ...", help="Configuration, e.g. data=FILE out=DIR.")
+        list[str] | None,
+        typer.Argument(metavar="key=value ...", help="Configuration, e.g. data=FILE out=DIR."),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="YAML file.")] = None,
 ) -> int:

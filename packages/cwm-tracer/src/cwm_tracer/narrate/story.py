@@ -22,7 +22,8 @@ class Fact:
     `kind` is ``call`` or ``resume`` (`values`: arguments, or all variables), ``run`` (a line, and
     no word about what it does), ``effect`` (what the line that ran before has changed: `values` and
     `gone`), ``line`` (a line with its effect), ``quiet`` (a line after which the shown state is the
-    same; `next_line` follows), ``return``, ``yield``, ``leave``, ``exception``, ``print`` (`value`).
+    same; `next_line` follows), ``return``, ``yield``, ``leave``,
+    ``exception``, ``print`` (`value`).
     """
 
     kind: str
@@ -72,11 +73,12 @@ def ending(record: TraceRecord) -> Ending | None:
     """Return the result of a complete execution; None of one that was cut off."""
     if record.outcome is Outcome.RAISED:
         return Ending("exception", record.reason)
-    if record.outcome is not Outcome.RETURNED or not record.frames:
+    frames = record.trace.frames
+    if record.outcome is not Outcome.RETURNED or not frames:
         return None
     if record.entry == MODULE:
         return Ending("output", record.stdout)
-    value = record.frames[-1].value
+    value = frames[-1].value
     return None if value is None else Ending("value", value)
 
 

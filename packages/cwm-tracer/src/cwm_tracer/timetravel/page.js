@@ -210,7 +210,7 @@ function drawOutput() {
 
 // The tree shows open calls only, and of many siblings those near the current one.
 
-const WINDOW = 60;
+const WINDOW = 25;
 const unfolded = new Set();
 function drawTree(call) {
   const path = new Set();
