@@ -167,7 +167,7 @@ class InputPredictionEnvironment(_Questions):
         import asyncio
 
         answer = argument_list(last_line(self._said(action)), state.entry)
-        info = {"answer": answer, "right": False, "outcome": "", "reason": ""}
+        info: dict[str, Any] = {"answer": answer, "right": False, "outcome": "", "reason": ""}
         if answer is None or not _is_tame(answer, state.source):
             info["reason"] = "no argument list that only makes values"
         else:
