@@ -38,6 +38,7 @@ COMPONENTS = DOCS / "components"
 LIFECYCLE = ("run_started", "metrics", "checkpoint_saved", "trajectory_finished", "run_finished")
 CONFIGS = {
     "trace functions": "cwm_tracer.collect.functions_config:FunctionsConfig",
+    "trace tests": "cwm_tracer.collect.repository.config:TestsConfig",
     "trace contest": "cwm_tracer.collect.contest_config:ContestConfig",
     "trace narrate": "cwm_tracer.narrate.config:NarrateConfig",
     "trace": "cwm_tracer.collect.config:TraceConfig",
