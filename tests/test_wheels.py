@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,3 +139,20 @@ def test_wheel_alone(package: str, install: Callable[[str], Path], tmp_path: Pat
     installed = {row["name"] for row in json.loads(listing.stdout)}
     assert not installed & FORBIDDEN.get(package, set())
     USES[package](bin_dir, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("compiler", "tag"), [(None, "-cp3"), ("/bin/false", "-py3-none-any.whl")])
+def test_the_tracer_is_pure_where_nothing_compiles(
+    compiler: str | None, tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if compiler is not None:
+        monkeypatch.setenv("CC", compiler)
+    elif not shutil.which("cc"):
+        pytest.skip("no C compiler")
+    uv("build", "--package", "cwm-tracer", "--wheel", "--no-sources", "-o", tmp_path, cwd=ROOT)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert tag in wheel.name
+    names = zipfile.ZipFile(wheel).namelist()
+    assert any(name.startswith("cwm_tracer/capture/_native.c") for name in names) == (not compiler)
+    assert "cwm_tracer/capture/recorder.py" in names

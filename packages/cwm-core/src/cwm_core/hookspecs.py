@@ -127,6 +127,11 @@ def cwm_commands() -> list[Command]:
 
 
 @hookspec
+def cwm_probes() -> list[str]:
+    """What `cwm doctor` looks for besides its own, as ``"module:function"`` [() -> Finding]."""
+
+
+@hookspec
 def cwm_config_packages() -> list[str]:
     """Packages with YAML recipes and experiments, as ``"pkg://module.path"``."""
 

@@ -46,6 +46,7 @@ class Plugin:
     disabled: bool = False
     components: dict[str, list[Component]] = field(default_factory=dict)
     commands: list[Command] = field(default_factory=list)
+    probes: list[str] = field(default_factory=list)
     config_packages: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     hooks: dict[str, Callable[..., Any]] = field(default_factory=dict)
@@ -78,9 +79,9 @@ def load_plugins(disabled: set[str]) -> list[Plugin]:
 
 
 def component_kinds() -> list[str]:
-    """Kinds in the order of the hookspecs: every collected hook but commands and packages."""
+    """Kinds in the order of the hookspecs: every collected hook that returns components."""
     names = [name for name in vars(hookspecs) if name.startswith("cwm_")]
-    others = {*_LIFECYCLE, "cwm_commands", "cwm_config_packages"}
+    others = {*_LIFECYCLE, "cwm_commands", "cwm_probes", "cwm_config_packages"}
     return [name.removeprefix("cwm_") for name in names if name not in others]
 
 
@@ -170,6 +171,7 @@ def _collect(plugin: Plugin, owners: dict[tuple[str, str], Plugin]) -> None:
             plugin.components[kind] = kept
     commands = _returned(plugin, "cwm_commands", Command)
     plugin.commands = [item for item in commands if _claim(plugin, "commands", item.name, owners)]
+    plugin.probes = _returned(plugin, "cwm_probes", str)
     packages = _returned(plugin, "cwm_config_packages", str)
     plugin.config_packages = [package.removeprefix("pkg://") for package in packages]
 

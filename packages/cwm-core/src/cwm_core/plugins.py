@@ -94,6 +94,10 @@ class Registry:
         """Subcommands of `cwm` by name, sorted."""
         return {name: self._commands[name][0] for name in sorted(self._commands)}
 
+    def probes(self) -> list[tuple[str, Plugin]]:
+        """Targets of what `cwm doctor` looks for besides its own, each with its plugin."""
+        return [(target, plugin) for plugin in self._plugins for target in plugin.probes]
+
     def config_packages(self) -> list[str]:
         """Names of the packages that hold YAML recipes and experiments, core's own first."""
         return [package for plugin in self._plugins for package in plugin.config_packages]

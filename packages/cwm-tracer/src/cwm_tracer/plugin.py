@@ -93,3 +93,9 @@ def cwm_input_generators() -> list[Component]:
 def cwm_commands() -> list[Command]:
     """Return the commands of the tracer."""
     return [Command("trace", "cwm_tracer.cli:app", "Record executions: one, or shards of many.")]
+
+
+@hookimpl
+def cwm_probes() -> list[str]:
+    """What `cwm doctor` looks for."""
+    return ["cwm_tracer.capture.probe:native_recorder"]

@@ -40,7 +40,7 @@ class Finding:
 
 def probe_all() -> list[Finding]:
     """Run all probes; a probe that fails reports its subject as missing."""
-    return [*_machine(), *_torch(), *_packages(), *_programs()]
+    return [*_machine(), *_torch(), *_packages(), *_programs(), *_of_plugins()]
 
 
 def _machine() -> list[Finding]:
@@ -116,6 +116,20 @@ def _programs() -> list[Finding]:
         _program("bubblewrap", _command("bwrap"), "the sandbox `local`", "apt install bubblewrap"),
         _program("uv", _command("uv"), "a checkout with the locked versions", "pip install uv"),
     ]
+
+
+def _of_plugins() -> list[Finding]:
+    """What the installed packages look for themselves; a probe that raises reports that."""
+    from cwm_core.plugins import registry, resolve
+
+    findings = []
+    for target, plugin in registry().probes():
+        try:
+            findings.append(resolve(target)())
+        except Exception as error:
+            detail = f"{target} raised {type(error).__name__}: {error}"
+            findings.append(Finding(plugin.distribution, False, detail, "-", "report it there"))
+    return findings
 
 
 def _pip(requirement: str) -> str:

@@ -29,6 +29,11 @@ def wanted(choice: str) -> bool:
     return choice == "on"
 
 
+def path() -> str:
+    """Return the file of the native recorder."""
+    return str(_native.__file__)
+
+
 def recorder_class(native: bool) -> Any:
     """Return the class `Recorder`, in C or in Python."""
     return _native.Recorder if native else recorder.Recorder
