@@ -15,6 +15,7 @@ from cwm_core.data.records import Outcome
 from cwm_tracer.capture.config import SettraceConfig
 from cwm_tracer.capture.decode import decode
 from cwm_tracer.capture.limits import Limits
+from cwm_tracer.capture.values import elided
 from cwm_tracer.programs.program import Program
 
 LIMITS = Limits(timeout_s=20, memory_bytes=256 << 20, output_bytes=64 << 10)
@@ -102,6 +103,109 @@ ENDINGS = {
         "", "returned", "", 3,
     ),
     "reads from standard input": ("def f():\n    return input()\n", "", "raised", "EOFError", 4),
+    "a bomb of commands": (
+        "import subprocess\ndef f():\n    while True:\n        subprocess.Popen(['sleep', '600'])\n",
+        "", "raised", "too many processes", 4,
+    ),
+    "a bomb of shells": (
+        "import os\ndef f():\n    while True:\n        os.system('sleep 600 &')\n",
+        "", "raised", "too many processes", 4,
+    ),
+    "a bomb of threads": (
+        "import threading, time\ndef f():\n    while True:\n"
+        "        threading.Thread(target=time.sleep, args=(600,)).start()\n",
+        "", "raised", "can't start new thread", 4,
+    ),
+    "threads that never end": (
+        "import threading\ndef g():\n    while True:\n        x = 1\ndef f():\n"
+        "    for _ in range(5):\n        threading.Thread(target=g).start()\n    g()\n",
+        "", "step_limit", "10000", 10_000,
+    ),
+    "a thread that kills the process": (
+        "import threading, os, time\ndef f():\n    threading.Thread(target=os._exit, args=(4,)).start()\n"
+        "    time.sleep(600)\n",
+        "", "exited", "code 4", 2,
+    ),
+    "a fork in a thread": (
+        "import threading, os\ndef f():\n    t = threading.Thread(target=os.fork)\n    t.start()\n"
+        "    t.join()\n    return 1\n",
+        "", "forked", "fork", 3,
+    ),
+    "a shared list of 25 MB": (
+        "def f():\n    x = [0]\n    for _ in range(22):\n        x = [x, x]\n    return x\n",
+        "", "returned", "", 40,
+    ),
+    "a list that comes to share itself": (
+        "def f():\n    x = [0, 1]\n    y = 0\n    for _ in range(60):\n        y = [y, y]\n"
+        "    x[0] = y\n    x[1] = {1: y}\n    x.append((y, y))\n    return x\n",
+        "", "returned", "", 100,
+    ),
+    "hash, eq and repr that raise": (
+        "class A:\n    def __eq__(s, o): raise ValueError\n    def __hash__(s): raise ValueError\n"
+        "    def __repr__(s): raise ValueError\ndef f():\n    a = A()\n    b = [a]\n    b[0] = A()\n"
+        "    b.append(a)\n    c = (a, b)\n    return c\n",
+        "", "returned", "", 8,
+    ),
+    "hash, eq and repr that block": (
+        "class A:\n    def wait(*a):\n        while True: pass\n"
+        "    __eq__ = __hash__ = __repr__ = __len__ = __iter__ = __getattr__ = wait\n"
+        "def f():\n    a = A()\n    b = [a, 1]\n    b[1] = A()\n    b[0] = 3\n    return b\n",
+        "", "returned", "", 6,
+    ),
+    "subclasses of builtins that lie": (
+        "class L(list):\n    def bad(*a): raise ValueError\n"
+        "    __len__ = __iter__ = __getitem__ = __eq__ = __repr__ = __class_getitem__ = bad\n"
+        "class D(dict):\n    items = keys = values = __iter__ = __len__ = __getitem__ = L.bad\n"
+        "class S(str):\n    __str__ = __repr__ = __len__ = L.bad\n"
+        "class I(int):\n    __repr__ = __index__ = __int__ = __abs__ = L.bad\n"
+        "def f():\n    a = L((1, 2))\n    b = D(a=1)\n    c = S('x')\n    d = I(3)\n    return [a, b, c, d]\n",
+        "", "returned", "", 7,
+    ),
+    "a signal with a handler that raises": (
+        "import signal\ndef h(*a): raise KeyError('late')\ndef f():\n    signal.signal(signal.SIGALRM, h)\n"
+        "    signal.raise_signal(signal.SIGALRM)\n    return 1\n",
+        "", "raised", "late", 6,
+    ),
+    "a signal without a handler": (
+        "import signal, time\ndef f():\n    signal.setitimer(signal.ITIMER_REAL, 0.05)\n    time.sleep(600)\n",
+        "", "crashed", "SIGALRM", 3,
+    ),
+    "terminates its group": (
+        "import os, signal\ndef f():\n    os.killpg(0, signal.SIGTERM)\n", "", "crashed", "SIGTERM", 2,
+    ),
+    "abort": ("import os\ndef f():\n    os.abort()\n", "", "crashed", "SIGABRT", 2),
+    "an invalid pointer": (
+        "import ctypes\ndef f():\n    ctypes.memset(8, 1, 10**6)\n", "", "crashed", "SIGSEGV", 2,
+    ),
+    "deep nesting of values": (
+        "def f():\n    x = []\n    for _ in range(3000):\n        x = [x]\n    return x\n", "", "returned", "", 6000,
+    ),
+    "a large file": (
+        "def f():\n    with open('big', 'wb') as file:\n        file.write(b'x' * 10**7)\n",
+        "", "raised", "OSError", 4,
+    ),
+    "closes all of its streams": (
+        "import sys\ndef f():\n    sys.stdout.close()\n    sys.stderr.close()\n    sys.stdin.close()\n    print(1)\n",
+        "", "raised", "closed file", 6,
+    ),
+    "no standard output at all": (
+        "import sys\ndef f():\n    sys.stdout = sys.__stdout__ = None\n    print(1)\n    return 2\n",
+        "", "returned", "", 5,
+    ),
+    "a standard output that raises": (
+        "import sys\nclass O:\n    def write(s, t): raise KeyError(t)\ndef f():\n    sys.stdout = O()\n    print(1)\n",
+        "", "raised", "KeyError('1')", 5,
+    ),
+    "a program that removes what it finds": (
+        "import gc, sys\ndef f():\n    for name in list(sys.modules):\n        if name.startswith('cwm'):\n"
+        "            del sys.modules[name]\n    gc.collect()\n    return 1\n",
+        "", "returned", "", 5,
+    ),
+    "an exception that cannot be shown": (
+        "class E(Exception):\n    args = property(lambda s: 1 / 0)\n    __str__ = __repr__ = lambda s: 1 / 0\n"
+        "def f():\n    raise E(1)\n",
+        "", "raised", "E(1)", 3,
+    ),
     "a metaclass with a bad hash": (
         "class M(type):\n    def __hash__(c):\n        raise ValueError\n"
         "class A(metaclass=M): pass\ndef f():\n    a = [A()]\n    return a\n",
@@ -132,12 +236,59 @@ def test_endings(patient, case):
             "more than 0.7 s",
         ),
         ("while True: pass\n", "while the program was loaded"),
+        (
+            "import threading\nlock = threading.Lock()\ndef f():\n    with lock:\n"
+            "        t = threading.Thread(target=lock.acquire)\n        t.start()\n        t.join()\n",
+            "more than 0.7 s",
+        ),
     ],
 )
 def test_what_takes_too_long_is_killed(impatient, source, reason):
     found = run(impatient, source)
     assert found.outcome == "timeout" and reason in found.reason
     still_works(impatient)
+
+
+REPRS = {
+    "blocks": ("while True: pass", "timeout", "more than 0.7 s"),
+    "raises": ("raise ValueError", "returned", ""),
+    "mutates": ("s.x.append(1); return str(len(s.x))", "returned", ""),
+    "is no text": ("return 3", "returned", ""),
+    "is long": ("return 'x' * 10**6", "returned", ""),
+    "recurses": ("return repr(s)", "returned", ""),
+    "exits": ("import os; os._exit(7)", "exited", "code 7"),
+    "prints": ("print('here'); return 'A'", "returned", ""),
+}
+
+
+@pytest.mark.parametrize("case", REPRS)
+def test_own_reprs_on_request(case):
+    body, outcome, reason = REPRS[case]
+    source = (
+        "class A:\n    def __init__(s):\n        s.x = []\n"
+        f"    def __repr__(s):\n        {body}\ndef f():\n    a = A()\n    b = [a]\n    return b\n"
+    )
+    limits = IMPATIENT if outcome == "timeout" else LIMITS
+    with SettraceConfig(call_repr=True).build(limits) as tracer:
+        found = run(tracer, source)
+        assert (found.outcome, reason in found.reason) == (outcome, True), found.reason
+        still_works(tracer)
+
+
+def test_a_shared_list_costs_what_is_shown(patient):
+    source, input, *_ = ENDINGS["a shared list of 25 MB"]
+    found = run(patient, source, input)
+    texts = [text for frame in found.frames for text in (frame.locals or {}).values()]
+    assert max(map(len, texts)) < 20_000
+    assert elided(found.frames[-1].value) > 0
+
+
+def test_writing_elsewhere_is_no_end(patient, tmp_path):
+    target = tmp_path / "outside"
+    source = f"def f():\n    open({str(target)!r}, 'w').write('x')\n    open('../up', 'w').write('x')\n    return 1\n"
+    assert run(patient, source).outcome == "returned"
+    assert target.read_text() == "x"
+    still_works(patient)
 
 
 def test_a_descendant_in_a_session_of_its_own_is_killed(patient, tmp_path):

@@ -1,6 +1,7 @@
 """Values as text."""
 
 import collections
+import copy
 import dataclasses
 import enum
 import fractions
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cwm_tracer.capture.known import key_of
 from cwm_tracer.capture.values import Renderer, elided
 
 ATOMS = (
@@ -233,6 +235,111 @@ def test_own_repr_on_request():
     half.ready = False
     renderer.half_built[id(half)] = 1
     assert renderer.text(half) == "Broken(ready=False)"
+
+
+def test_addresses_in_own_reprs_are_numbers():
+    class Plain:
+        def __repr__(self):
+            return f"{object.__repr__(self)} {id(self):#x}"
+
+    one, other = Plain(), Plain()
+    renderer = Renderer(module=__name__, call_repr=True)
+    text = renderer.text([one, other, one])
+    assert "0x" not in text
+    first, second, third = re.findall(r"at #(\d+)> #(\d+)", text)
+    assert first == third != second and len(set(first)) == 1
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Access(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    x: int
+    y: tuple = (1,)
+    hidden: int = dataclasses.field(default=3, repr=False)
+
+
+@dataclasses.dataclass
+class Wide(Row):
+    extra: dict = dataclasses.field(default_factory=dict)
+
+
+class OfDictionary(dict):
+    pass
+
+
+async def work():
+    pass
+
+
+def numbers():
+    yield 1
+
+
+def test_dataclasses_enums_and_running_code():
+    coroutine, generator = work(), numbers()
+    shown = {
+        Frozen(2): "Frozen(x=2, y=(1,), hidden=3)",
+        Level.LOW: "<Level.LOW: 1>",
+        Access.READ | Access.WRITE: "<Access.READ|WRITE: 3>",
+        coroutine: "<coroutine object work>",
+        generator: "<generator object numbers>",
+        work: "<function work>",
+        Color: "<class 'Color'>",
+        enum: "<module 'enum'>",
+    }
+    for value, text in shown.items():
+        assert render([value]) == f"[{text}]"
+    coroutine.close()
+    assert render(Wide("a", [], {1: 2})) == "Wide(name='a', cells=[], extra={1: 2})"
+    assert render(OfDictionary(a=1)) == "OfDictionary({'a': 1})"
+    assert render([float("nan"), -0.0, float("-inf")]) == "[nan, -0.0, -inf]"
+
+
+def test_a_shared_list_costs_no_more_than_its_budget():
+    shared = [0]
+    for _ in range(22):
+        shared = [shared, shared]
+    text = render(shared)
+    assert len(text) < 20_000 and elided(text) > 0
+    assert render([shared, shared], value_nodes=8).count("[") <= 10
+
+
+@given(VALUES, VALUES)
+def test_keys_tell_changes_and_nothing_else(one, other):
+    renderer = Renderer()
+    for value in ([one, other], (one, other), {"a": one, "b": other}, [one]):
+        text = renderer.text(value)
+        if not renderer.plain:
+            continue
+        key, same = key_of(value, type(value), renderer.shown)
+        again = copy.deepcopy(value)
+        for candidate in (value, again, [one], [one, other, 1], {"a": one}, {"b": other}):
+            if type(candidate) is type(value) and same is not None and same(candidate, key):
+                assert renderer.text(candidate) == text
+        assert same is None or same(value, key)
+
+
+@given(VALUES, st.integers(8, 20), st.integers(64, 100))
+def test_keys_of_what_is_cut_off_tell_changes_too(value, nodes, size):
+    renderer = Renderer(value_nodes=nodes, value_bytes=size)
+    items = [value, "a" * 30, value, [1], *range(20)]
+    text = renderer.text(items)
+    if renderer.plain:
+        key, same = key_of(items, list, renderer.shown)
+        assert same is None or same(items, key)
+        for index in range(len(items)):
+            changed = [*items]
+            changed[index] = "changed"
+            if same is not None and same(changed, key):
+                assert renderer.text(changed) == text
 
 
 def test_no_text_holds_an_address_or_a_separator():

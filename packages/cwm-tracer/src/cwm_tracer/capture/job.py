@@ -31,6 +31,7 @@ from cwm_tracer.capture.threads import follow
 from cwm_tracer.capture.values import Renderer
 
 FILENAME = "<program>"
+_STARTING = ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system")
 HEADROOM = 1000
 """Stack depth left for the library, and the recorder, beyond the program's own nested calls."""
 
@@ -107,21 +108,30 @@ class Job:
             settrace(function)
 
     def _bound_forks(self) -> None:
-        """Count forks across all descendants, in shared memory, and refuse too many."""
+        """Count started processes across all descendants, in shared memory; refuse too many."""
         if not hasattr(os, "fork"):
             return
-        fork, most, counter = os.fork, self._limits["processes"], self._console.forks
-        counter[:4] = bytes(4)
+        self._console.forks[:4] = bytes(4)
+        for name in _STARTING:
+            if hasattr(os, name):
+                setattr(os, name, self._bounded(getattr(os, name)))
+        import _posixsubprocess
 
-        def bounded_fork() -> int:
+        posix: Any = _posixsubprocess
+        posix.fork_exec = self._bounded(posix.fork_exec)
+        os.register_at_fork(before=self._forking, after_in_child=self._in_child)
+
+    def _bounded(self, start: Callable[..., Any]) -> Callable[..., Any]:
+        most, counter = self._limits["processes"], self._console.forks
+
+        def bounded(*args: Any, **named: Any) -> Any:
             used = int.from_bytes(counter[:4], "little")
             if used >= most:
                 raise BlockingIOError(11, "too many processes")
             counter[:4] = (used + 1).to_bytes(4, "little")
-            return fork()
+            return start(*args, **named)
 
-        os.fork = bounded_fork
-        os.register_at_fork(before=self._forking, after_in_child=self._in_child)
+        return bounded
 
     def _forking(self) -> None:
         self._forked = True

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     _Form = Callable[["Renderer", Any, type, int], str]
 
+_ADDRESS = re.compile(r"\b0x([0-9a-fA-F]{8,16})\b")
+
 _NAME = type.__dict__["__name__"].__get__
 _MRO = type.__dict__["__mro__"].__get__
 _MODULE = type.__dict__["__module__"].__get__
@@ -75,6 +77,13 @@ class Numbers:
         self._numbers[key] = (self._next, holder)
         self._next += 1
         return self._numbers[key][0]
+
+    def of_address(self, address: int) -> int:
+        """Return the number of whatever is at an address, for as long as this lives."""
+        if address not in self._numbers:
+            self._numbers[address] = (self._next, None)
+            self._next += 1
+        return self._numbers[address][0]
 
     def _holder(self, value: Any, kind: type, key: int) -> Any:
         if kind is object:
@@ -132,8 +141,11 @@ def _own_repr(bases: tuple[type, ...], module: str) -> bool:
 def _called_repr(renderer: Renderer, value: Any, kind: type, depth: int) -> str:
     if id(value) in renderer.half_built:
         return _by_fields(renderer, value, kind, depth)
-    text = repr(value)
-    return _bounded(renderer, text, kind)
+    try:
+        text = repr(value)
+    except RecursionError:  # the program's own: what the recorder needs of the stack is in reserve
+        return f"<{name_of(kind)} object (repr raised RecursionError)>"
+    return _bounded(renderer, _ADDRESS.sub(renderer.of_address, text), kind)
 
 
 def _bounded(renderer: Renderer, text: str, kind: type) -> str:

@@ -260,6 +260,10 @@ class Renderer:
         suffix = f" #{number}" if number else ""
         return f"<{objects.name_of(kind)} object{suffix}>"
 
+    def of_address(self, found: re.Match[str]) -> str:
+        """Return a number of its own for an address in a text that a program made."""
+        return f"#{self._numbers.of_address(int(found[1], 16))}"
+
     def enter(self, value: Any) -> bool:
         """Mark an object as being rendered; false if it already is (a cycle)."""
         if id(value) in self._open:
