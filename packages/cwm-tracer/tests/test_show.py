@@ -5,12 +5,14 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from cwm_core.data.records import TRACE_SCHEMA
 from cwm_core.data.shards import ShardWriter
+from cwm_core.testing.conformance import HEAVY_MODULES
 from cwm_tracer import trace
 from cwm_tracer.capture.scripts import read_input, script_input
 from cwm_tracer.timetravel.page import page
@@ -107,8 +109,8 @@ def queens():
 def test_time_travel_in_a_browser(queens, tmp_path):
     assert queens.events > 2000
     keys = """
-      press("ArrowRight"); press("ArrowRight"); press("ArrowRight"); press("ArrowDown");
-      press("ArrowUp"); press("End"); press("ArrowLeft"); press("Home");
+      press("ArrowRight"); press("ArrowRight"); press("ArrowRight"); press("ArrowUp");
+      press("ArrowDown"); press("End"); press("ArrowLeft"); press("Home");
       press("ArrowRight", {shiftKey: true});
       for (let i = 0; i < 40; i++) document.querySelector('[data-go="on"]').click();
       look();
@@ -118,9 +120,10 @@ def test_time_travel_in_a_browser(queens, tmp_path):
     last = queens.events
     assert where == [
         f"step {step} of {last}, line {queens.frames[step - 1].line_number}"
-        for step in (1, 2, 3, 4, last - 2, 3, last, last - 1, 1, 26, 66)
+        for step in (1, 2, 3, 4, 3, last - 2, last, last - 1, 1, 26, 66)
     ]
-    first, _, before, inside, after, *_ = seen
+    first, _, before, inside, back, after, *_ = seen
+    assert back == before
     assert first[3] == ["changed:n=5"] and first[2].startswith("call")
     assert before[4] == "start\n" and "place(n, [])" in before[1]
     assert inside[3] == ["changed:n=5", "changed:queens=[]"]
@@ -215,3 +218,16 @@ def test_what_is_no_input_of_a_script_is_an_outcome(text):
         read_input(text)
     record = trace("x = 1\n", entry="<module>", input=text)
     assert record.outcome == "load_error" and "input of a script" in record.reason
+
+
+def test_help_is_light_and_lists_every_subcommand(cwm_cli):
+    done = cwm_cli("trace", "--help")
+    names = [line.split()[0] for line in done.stdout.partition("Commands:")[2].splitlines() if line]
+    assert done.returncode == 0
+    assert {"functions", "contest", "tests", "script", "narrate", "show"} <= set(names)
+    code = (
+        "import sys, cwm_tracer.cli\n"
+        f"print([name for name in {HEAVY_MODULES!r} + ('hypothesis',) if name in sys.modules])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert loaded.stdout.strip() == "[]", loaded.stdout + loaded.stderr
