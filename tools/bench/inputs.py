@@ -15,7 +15,6 @@ from statistics import mean
 
 from cwm_core.config import compose
 from cwm_core.plugins import registry
-from cwm_tracer.capture.config import SettraceConfig
 from cwm_tracer.capture.limits import Limits
 from cwm_tracer.collect.function_finder import Function, find_functions
 from cwm_tracer.collect.functions_config import FunctionsConfig
@@ -50,7 +49,8 @@ def main() -> None:
 def measure(functions: list[Function], names: tuple[str, ...], budget: Budget) -> None:
     """Choose inputs with one set of generators and print what they reach."""
     generators = {name: registry().make("input_generators", name).build() for name in names}
-    with SettraceConfig().build(Limits(steps=2000, timeout_s=5)) as tracer:
+    limits = Limits(steps=2000, timeout_s=5)
+    with registry().make("tracers", "settrace").build(limits) as tracer:
         choices = [choose(f.callee, generators, tracer, None, budget) for f in functions]
     shares = [c.lines / statements(f) for c, f in zip(choices, functions, strict=True)]
     print(
