@@ -56,7 +56,7 @@ class FunctionsConfig(ShardsConfig):
     imports: Literal["standard", "installed"] = "standard"
     """What a function may need: modules of the standard library without side effects, or any that
     is installed. What belongs to an installed package of `sources` is always allowed."""
-    max_lines: int = Field(default=200, ge=1)
+    max_lines: int = Field(default=500, ge=1)
     """Longest function, together with all of its module that it needs."""
     limit: int | None = Field(default=None, ge=0)
     """Take at most so many functions; null: all."""
