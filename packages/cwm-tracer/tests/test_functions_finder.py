@@ -260,6 +260,12 @@ def test_what_is_left_out_has_a_reason(tmp_path):
     assert "also_fine" in reasons(found(path, max_lines=4))
 
 
+def test_a_named_file_is_taken_wherever_it_is(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "helpers.py").write_text("def f(x):\n    return x\n")
+    assert len(found(tmp_path / "tests" / "helpers.py").functions) == 1
+
+
 def test_directories_bring_their_tests_and_unreadable_files_are_counted(tmp_path):
     package = tmp_path / "pack"
     (package / "tests").mkdir(parents=True)

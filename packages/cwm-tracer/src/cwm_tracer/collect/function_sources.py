@@ -56,7 +56,7 @@ def read_source_texts(source: str, fields: FieldNames) -> Iterator[Text | tuple[
     elif source.endswith((".jsonl", ".jsonl.gz", ".json.gz")):
         yield from (_of_row(row, where, fields) for where, row in _rows(path))
     elif source.endswith(".py") or path.is_file():
-        yield Text(read_source(path), str(path), is_test=is_test_file(path))
+        yield Text(read_source(path), str(path), is_test=is_test_file(Path(path.name)))
     else:
         yield from _installed(source)
 
