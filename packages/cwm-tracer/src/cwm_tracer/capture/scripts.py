@@ -41,13 +41,14 @@ def read_input(text: str) -> tuple[list[str], str]:
     """
     try:
         call = ast.parse(f"f({text}\n)", mode="eval").body
-        found = {word.arg: ast.literal_eval(word.value) for word in call.keywords}  # type: ignore[attr-defined]
-        positional = call.args  # type: ignore[attr-defined]
-    except (SyntaxError, ValueError, AttributeError, RecursionError, MemoryError, TypeError):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise ValueError
+        found = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError):
         raise ValueError(_expected(text)) from None
     argv, stdin = found.pop("argv", []), found.pop("stdin", "")
     strings = isinstance(argv, list) and all(isinstance(word, str) for word in [*argv, stdin])
-    if positional or found or not strings:
+    if call.args or found or not strings:
         raise ValueError(_expected(text))
     return argv, stdin
 

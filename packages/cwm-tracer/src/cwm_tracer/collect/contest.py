@@ -69,7 +69,9 @@ class Solutions:
     ) -> Solution:
         key = f"{problem.name} {source.name}"
         drawn = self._draw(tests, self._config.tests_per_solution, key)
-        first_of = {script_input(stdin=test.stdin): test for test in reversed(drawn)}
+        first_of: dict[str, Test] = {}
+        for test in drawn:
+            first_of.setdefault(script_input(stdin=test.stdin), test)
         plain = Program.of(source.text, MODULE, tuple(first_of), origin=key)
         fields = {name: getattr(plain, name) for name in Program.__slots__ if name != "group"}
         return Solution(
