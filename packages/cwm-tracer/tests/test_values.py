@@ -327,6 +327,23 @@ def test_keys_tell_changes_and_nothing_else(one, other):
         assert same is None or same(value, key)
 
 
+class Slow(Renderer):
+    def _rows(self, value):
+        return None
+
+
+@given(
+    st.lists(st.lists(ATOMS, max_size=4), max_size=6) | VALUES,
+    st.integers(8, 80),
+    st.integers(64, 300),
+    st.integers(1, 3),
+)
+def test_the_fast_way_to_show_rows_changes_no_text(rows, nodes, size, depth):
+    budgets = {"value_nodes": nodes, "value_bytes": size, "value_depth": depth}
+    for value in (rows, [rows, rows, rows], {1: rows, 2: [rows]}, ([], rows, "abc", rows)):
+        assert Renderer(**budgets).text(value) == Slow(**budgets).text(value)
+
+
 @given(VALUES, st.integers(8, 20), st.integers(64, 100))
 def test_keys_of_what_is_cut_off_tell_changes_too(value, nodes, size):
     renderer = Renderer(value_nodes=nodes, value_bytes=size)

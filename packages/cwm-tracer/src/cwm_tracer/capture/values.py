@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from cwm_tracer.capture import objects
@@ -27,6 +28,7 @@ ATOMS = frozenset(
 _ATOM_IDS = frozenset(map(id, ATOMS))
 FLAT_IDS = frozenset(map(id, (int, bool, float, str, type(None))))
 """Ids of the classes of atoms of which nothing is left out but characters of strings."""
+_LIST_IDS = frozenset({id(list)})
 _INTEGER_IDS = frozenset({id(int)})
 _CONTAINER_IDS = frozenset(map(id, (list, tuple, dict, set, frozenset)))
 _BRACKETS: dict[Any, tuple[str, str]] = {
@@ -153,6 +155,8 @@ class Renderer:
     def _container(self, value: Any, kind: type, depth: int) -> str:
         if kind is list or kind is tuple or kind is dict:
             text = self._flat(value, kind)
+            if text is None and kind is list and depth < self.value_depth:
+                text = self._rows(value)
             if text is not None:
                 return text
         if id(value) in self._open:
@@ -212,6 +216,29 @@ class Renderer:
             return None
         self._left -= len(text) + 2
         self._nodes -= 2 * count if kind is dict else count
+        return text
+
+    def _rows(self, value: list[Any]) -> str | None:
+        """Render a small list of lists of atoms with `repr`, charging what each would cost."""
+        count = len(value)
+        if 3 * count > self._nodes or set(map(id, map(type, value))) != _LIST_IDS:
+            return None
+        cells = sum(map(len, value))
+        if 3 * (count + cells) > self._nodes or cells > self._left:
+            return None
+        flat = list(chain.from_iterable(value))
+        if not FLAT_IDS.issuperset(map(id, map(type, flat))):
+            return None
+        if sum(len(cell) for cell in flat if type(cell) is str) > self._left:
+            return None
+        try:
+            text = repr(value)
+        except ValueError:
+            return None
+        if len(text) + 2 * count + 4 > self._left:
+            return None
+        self._left -= len(text) + 2
+        self._nodes -= count + cells
         return text
 
     def items(self, values: Iterable[Any], count: int, depth: int) -> str:
