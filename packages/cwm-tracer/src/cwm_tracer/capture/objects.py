@@ -30,6 +30,8 @@ _MRO = type.__dict__["__mro__"].__get__
 _MODULE = type.__dict__["__module__"].__get__
 _ARGS = BaseException.__dict__["args"].__get__
 _NAMESPACE = vars(types.ModuleType)["__dict__"].__get__
+_OFFSETS = frozenset({"__dictoffset__", "__vectorcalloffset__", "__weaklistoffset__"})
+"""Members of classes written in C that lie inside the object, and hold addresses."""
 _FACTORY = collections.defaultdict.__dict__["default_factory"].__get__
 _MAXLEN = collections.deque.__dict__["maxlen"].__get__
 
@@ -175,6 +177,8 @@ def _fields(value: Any, kind: type) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for base in reversed(_MRO(kind)):
         for name, member in list(type.__dict__["__dict__"].__get__(base).items()):
+            if name in _OFFSETS:
+                continue
             if type(member) is types.MemberDescriptorType and _MODULE(base) != "builtins":
                 try:
                     found.append((name, member.__get__(value)))

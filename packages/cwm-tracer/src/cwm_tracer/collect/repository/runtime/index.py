@@ -49,8 +49,8 @@ def describe(path: str, relative: str) -> dict[str, Any]:
 
     ``functions`` maps the first line of a function (a decorator's) to its qualified name and the
     line of its ``def``. A block is what is shown of a file when a line in it runs: a function or
-    another statement of a module or class body, as first line, last line, and the line ranges of
-    the class headers around it.
+    another statement of a module or class body (an ``if`` with functions in it), as first line,
+    last line, and the line ranges of the class headers around it.
     """
     if os.path.getsize(path) > _LARGEST:
         raise ValueError(f"larger than {_LARGEST} bytes")
@@ -111,19 +111,8 @@ def _blocks(body: list[Any], headers: list[Any]) -> Iterator[tuple[int, int, lis
             first = _first_line(node.body[0])
             header = (node.lineno, max(node.lineno, first - 1))
             yield from _blocks(node.body, [*headers, header])
-        elif isinstance(node, _FUNCTIONS) or not _nested(node):
-            yield _first_line(node), node.end_lineno, headers
         else:
-            for part in _nested(node):
-                yield from _blocks(part, headers)
-
-
-def _nested(node: ast.AST) -> list[Any]:
-    """Return the statement lists inside a compound statement that is no definition."""
-    parts = [getattr(node, name, []) for name in ("body", "orelse", "finalbody")]
-    parts += [handler.body for handler in getattr(node, "handlers", [])]
-    parts += [case.body for case in getattr(node, "cases", [])]
-    return [part for part in parts if isinstance(part, list) and part]
+            yield _first_line(node), node.end_lineno, headers
 
 
 def _first_line(node: Any) -> int:

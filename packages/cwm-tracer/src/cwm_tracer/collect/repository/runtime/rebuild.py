@@ -22,6 +22,7 @@ from typing import Any
 
 from cwm_tracer.capture.values import Renderer
 
+_PLACE = re.compile(r"(?:\w+\.|<locals>\.|<\w+>\.)*<locals>\.")
 _NUMBER = re.compile(r" #\d+>")
 _STRING = re.compile(r"""[bB]?'(?:[^'\\]|\\.)*'|[bB]?"(?:[^"\\]|\\.)*\"""")
 _ENUM = re.compile(r"<(\w+)\.(\w+): ")
@@ -49,10 +50,17 @@ class UnknownError(Exception):
 
 
 def same_text(one: str | None, other: str | None) -> bool:
-    """Compare texts, whatever numbers objects without fields have."""
+    """Compare texts, whatever numbers objects without fields have.
+
+    What a line makes by itself does not know the function that it was in.
+    """
     if one is None or other is None:
         return one is other
-    return one == other or _NUMBER.sub(">", one) == _NUMBER.sub(">", other)
+    return one == other or _normal(one) == _normal(other)
+
+
+def _normal(text: str) -> str:
+    return _NUMBER.sub(">", _PLACE.sub("", text))
 
 
 def rebuild(text: str, namespace: Mapping[str, Any], module: str, budgets: dict[str, Any]) -> Any:

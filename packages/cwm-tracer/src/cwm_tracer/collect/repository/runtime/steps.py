@@ -111,7 +111,7 @@ class Step:
         """Compare the first round of a loop; later ones depend on an iterator nobody sees."""
         if node.lineno <= self._before_line <= node.end_lineno:
             raise UnknownError("hidden state: iterator of a loop")
-        namespace = self._namespace(ast.Tuple([node.iter], ast.Load()), shared)
+        namespace = self._namespace(ast.Tuple([node.iter, node.target], ast.Load()), shared)
         body: list[Any] = [
             ast.Assign([ast.Name("__value__", ast.Store())], ast.Constant(True)),
             ast.Break(),
