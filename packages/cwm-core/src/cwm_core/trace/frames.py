@@ -42,7 +42,7 @@ class Frame:
     stdout: str = field(default="", compare=False)
     """What was printed after this event and before the next."""
     track: int = field(default=0, compare=False)
-    """The thread or asyncio task: the entry's is 0, others count in the order of their first event."""
+    """The thread or asyncio task: 0 is the entry's, others count in the order of first events."""
     thread: int = field(default=0, compare=False)
     """The thread alone, counted likewise; tasks of one event loop share theirs."""
 

@@ -108,9 +108,7 @@ def _bound_by(node: ast.stmt) -> frozenset[str]:
             found.add(child.id)
         elif isinstance(child, ast.Import | ast.ImportFrom):
             found |= {(each.asname or each.name).split(".")[0] for each in child.names}
-        elif isinstance(child, _DEFINITIONS) or (
-            isinstance(child, ast.ExceptHandler) and child.name
-        ):
+        elif isinstance(child, (*_DEFINITIONS, ast.ExceptHandler)) and child.name:
             found.add(child.name)
     if not found and not _is_main(node):
         found |= _changed_by(node)
