@@ -3,8 +3,10 @@
 ``python -m cwm_tracer.collect.repository.reexecute RUN --frames 1000`` samples line frames of a
 run of `cwm trace tests`. Of each, the state is rebuilt from the recorded texts, the line is run in
 it in the run's sandbox, and the state, value or exception that results is compared with the next
-recorded one of the same call. Frames whose state cannot be rebuilt, or does not determine what
-follows (an iterator's position), are counted by reason. Exit code 1: some line led elsewhere.
+recorded one of the same call. Text does not tell whether two variables hold the same list: where
+the line leads elsewhere with separate ones, shared ones are tried. Frames whose state cannot be
+rebuilt, or does not determine what follows (an iterator's position), are counted by reason. Exit
+code 1: some line led elsewhere.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ def reexecute(out: Path, frames: int, seed: int = 0) -> dict[str, Any]:
     verdicts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     mismatches: list[dict[str, Any]] = []
+    shared = 0
     archive = (out / "repository.tar").read_bytes()
     with contextlib.closing(Session(config, archive)) as session:
         for start in range(0, len(jobs), _BATCH):
@@ -53,6 +56,7 @@ def reexecute(out: Path, frames: int, seed: int = 0) -> dict[str, Any]:
                 if verdicts["match"] + verdicts["mismatch"] >= frames:
                     break
                 verdicts[answer["verdict"]] += 1
+                shared += answer["detail"] == "shared"
                 if answer["verdict"] == "unknown":
                     reasons[answer["detail"]] += 1
                 elif answer["verdict"] == "mismatch":
@@ -62,6 +66,7 @@ def reexecute(out: Path, frames: int, seed: int = 0) -> dict[str, Any]:
         "sampled": sum(verdicts.values()),
         "checked": verdicts["match"] + verdicts["mismatch"],
         "matched": verdicts["match"],
+        "matched_with_shared_values": shared,
         "mismatched": verdicts["mismatch"],
         "not_rebuilt": verdicts["unknown"],
         "reasons": dict(reasons.most_common()),

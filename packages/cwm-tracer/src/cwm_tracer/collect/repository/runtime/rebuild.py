@@ -27,6 +27,7 @@ _NUMBER = re.compile(r" #\d+>")
 _STRING = re.compile(r"""[bB]?'(?:[^'\\]|\\.)*'|[bB]?"(?:[^"\\]|\\.)*\"""")
 _ENUM = re.compile(r"<(\w+)\.(\w+): ")
 _NAMED = re.compile(r"<(?:function|class|built-in function|module) '?([\w.]+)'?>")
+_MUTABLE = (ast.List, ast.Dict, ast.Set, ast.Call)
 _BARE = re.compile(r"<(\w+) object #\d+>")
 _CONSTRUCTED = (
     collections.Counter,
@@ -63,20 +64,45 @@ def _normal(text: str) -> str:
     return _NUMBER.sub(">", _PLACE.sub("", text))
 
 
-def rebuild(text: str, namespace: Mapping[str, Any], module: str, budgets: dict[str, Any]) -> Any:
-    """Return a value with this text; UnknownError where there is no telling which."""
-    if "<+" in _STRING.sub("", text):
-        raise UnknownError("elided value")
-    value = _Builder(namespace).build(text)
-    if not same_text(Renderer(module=module, **budgets).text(value), text):
-        raise UnknownError("object that its text does not determine")
-    return value
+class Rebuilder:
+    """Makes values with given texts; `alias` says which of them contain one another.
+
+    Text does not tell whether the list in one variable is the very one that another variable's
+    object holds. 0: nothing is shared; n: the n-th place that could hold a variable's value does;
+    -1: all such places do.
+    """
+
+    def __init__(
+        self, namespace: Mapping[str, Any], module: str, budgets: dict[str, Any], alias: int
+    ) -> None:
+        self._builder = _Builder(namespace, alias)
+        self._module = module
+        self._budgets = budgets
+
+    @property
+    def places(self) -> int:
+        """How many places could hold the value of a variable, so far."""
+        return self._builder.places
+
+    def rebuild(self, text: str) -> Any:
+        """Return a value with this text; UnknownError where there is no telling which."""
+        if "<+" in _STRING.sub("", text):
+            raise UnknownError("elided value")
+        value = self._builder.build(text)
+        shown = Renderer(module=self._module, **self._budgets).text(value)
+        if not same_text(shown, text):
+            raise UnknownError("object that its text does not determine")
+        return value
 
 
 class _Builder:
-    def __init__(self, namespace: Mapping[str, Any]) -> None:
+    def __init__(self, namespace: Mapping[str, Any], alias: int) -> None:
+        self.places = 0
         self._namespace = namespace
+        self._alias = alias
         self._marks: dict[str, Any] = {"nan": float("nan"), "inf": float("inf")}
+        self._names: dict[str, str] = {}
+        self._values: dict[str, Any] = {}
 
     def build(self, text: str) -> Any:
         source = self._marked(text)
@@ -99,14 +125,20 @@ class _Builder:
                 position = string.end()
             elif text[position] == "<":
                 end = _closing(text, position)
-                name = f"_mark{len(self._marks)}"
-                self._marks[name] = self._special(text[position:end])
-                parts.append(name)
+                parts.append(self._mark(text[position:end]))
                 position = end
             else:
                 parts.append(text[position])
                 position += 1
         return "".join(parts)
+
+    def _mark(self, text: str) -> str:
+        """Return a name for a text in angle brackets."""
+        if text not in self._names:
+            name = f"_mark{len(self._names)}"
+            self._marks[name] = self._special(text)
+            self._names[text] = name
+        return self._names[text]
 
     def _special(self, text: str) -> Any:
         enum = _ENUM.match(text)
@@ -146,6 +178,18 @@ class _Builder:
                 yield value
 
     def _value(self, node: ast.AST) -> Any:
+        if not isinstance(node, _MUTABLE):
+            return self._new(node)
+        key = ast.dump(node)
+        if key in self._values:
+            self.places += 1
+            if self._alias in (-1, self.places):
+                return self._values[key]
+        value = self._new(node)
+        self._values.setdefault(key, value)
+        return value
+
+    def _new(self, node: ast.AST) -> Any:
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.Name) and node.id in self._marks:
@@ -202,15 +246,25 @@ class _Builder:
         return eval(compile(ast.fix_missing_locations(source), "<value>", "eval"), modules)
 
     def _class(self, name: str) -> Any:
-        """Find a class by its bare name."""
-        places = [self._namespace, *map(vars, self._modules()), vars(builtins), vars(collections)]
-        for module in (array, decimal, fractions, datetime):
-            places.append(vars(module))
-        for place in places:
-            for value in [place.get(name), *list(place.values())]:
-                if isinstance(value, type) and value.__name__ == name:
-                    return value
+        """Find a class by its bare name: in the module, in those it imports, in the library."""
+        library = [builtins, collections, array, decimal, fractions, datetime]
+        for modules in ([self._namespace], map(vars, self._modules()), map(vars, library)):
+            found = {id(kind): kind for place in modules for kind in _classes(place, name)}
+            if len(found) == 1:
+                return found.popitem()[1]
+            if found:
+                raise UnknownError("class whose name is not unique")
         raise UnknownError(f"hidden state: {name}")
+
+
+def _classes(place: Mapping[str, Any], name: str, depth: int = 2) -> Iterator[Any]:
+    """Yield the classes of this bare name in a namespace, and inside of its classes."""
+    for value in list(place.values()):
+        if isinstance(value, type):
+            if value.__name__ == name:
+                yield value
+            if depth:
+                yield from _classes(vars(value), name, depth - 1)
 
 
 def _with_fields(value: Any, fields: Mapping[str, Any]) -> Any:

@@ -20,6 +20,7 @@ from cwm_tracer.collect.repository.runtime.steps import Step
 
 _TIMEOUT_S = 10
 _PIPE = 60_000
+_WAYS = 60
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
 
 
 def _verdict(job: dict[str, Any]) -> tuple[str, str]:
-    """Run a step with values of equal text apart, and then as one object: text cannot tell.
+    """Run a step with no value shared by two variables, then with each way of sharing one.
 
     One that comes out in two ways depends on chance.
     """
@@ -42,15 +43,20 @@ def _verdict(job: dict[str, Any]) -> tuple[str, str]:
         module = module_of(job["path"])
     except BaseException as error:
         return "unknown", f"module cannot be imported: {type(error).__name__}"
-    first = _isolated(job, module, False, 1)
+    first = _isolated(job, module, 0, 1)
     if first[0] != "mismatch":
-        return first
-    if _isolated(job, module, False, 2) != first:
+        return first[:2]
+    if _isolated(job, module, 0, 2) != first:
         return "unknown", "depends on chance"
-    return ("match", "shared") if _isolated(job, module, True, 1)[0] == "match" else first
+    ways = _isolated(job, module, -1, 1)
+    if ways[0] == "match" or any(
+        _isolated(job, module, way, 1)[0] == "match" for way in range(1, min(ways[2], _WAYS) + 1)
+    ):
+        return "match", "shared"
+    return ways[:2] if ways[0] == "unknown" else first[:2]
 
 
-def _isolated(job: dict[str, Any], module: Any, shared: bool, seed: int) -> tuple[str, str]:
+def _isolated(job: dict[str, Any], module: Any, alias: int, seed: int) -> tuple[str, str, int]:
     """Run a step in a forked process, where it may do anything."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -58,7 +64,7 @@ def _isolated(job: dict[str, Any], module: Any, shared: bool, seed: int) -> tupl
         os.close(reader)
         signal.alarm(_TIMEOUT_S)
         random.seed(seed)
-        answer = json.dumps(_answer(job, module, shared)).encode("ascii")
+        answer = json.dumps(_answer(job, module, alias)).encode("ascii")
         os.write(writer, answer[:_PIPE])
         os._exit(0)
     os.close(writer)
@@ -66,26 +72,29 @@ def _isolated(job: dict[str, Any], module: Any, shared: bool, seed: int) -> tupl
         data = pipe.read()
     _, status = os.waitpid(child, 0)
     if not data:
-        return "unknown", f"the process died (status {status})"
-    verdict, detail = json.loads(data)
-    return verdict, detail
+        return "unknown", f"the process died (status {status})", 0
+    verdict, detail, places = json.loads(data)
+    return verdict, detail, places
 
 
-def _answer(job: dict[str, Any], module: Any, shared: bool) -> tuple[str, str]:
+def _answer(job: dict[str, Any], module: Any, alias: int) -> tuple[str, str, int]:
     try:
-        difference = Step(job, module).difference(shared=shared)
+        step = Step(job, module, alias)
+        difference = step.difference()
     except UnknownError as error:
-        return "unknown", str(error)
+        return "unknown", str(error), 0
     except BaseException as error:
-        return "unknown", f"cannot be run: {type(error).__name__}: {error}"[:500]
-    return ("match", "") if difference is None else ("mismatch", difference[:2000])
+        return "unknown", f"cannot be run: {type(error).__name__}: {error}"[:500], 0
+    if difference is None:
+        return "match", "", step.places
+    return "mismatch", difference[:2000], step.places
 
 
 def module_of(path: str) -> Any:
     """Import the module that a file of the repository is."""
     wanted = os.path.realpath(path)
-    for entry in sys.path:
-        root = os.path.realpath(entry or ".")
+    roots = {os.path.realpath(entry or ".") for entry in sys.path}
+    for root in sorted(roots, key=len, reverse=True):  # `src` before the repository itself
         if not wanted.startswith(root + os.sep):
             continue
         name = wanted[len(root) + 1 : -len(".py")].replace(os.sep, ".")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cwm_tracer.capture.values import Renderer
-from cwm_tracer.collect.repository.runtime.rebuild import UnknownError, rebuild, same_text
+from cwm_tracer.collect.repository.runtime.rebuild import Rebuilder, UnknownError, same_text
 
 _NOTHING = (ast.Pass, ast.Break, ast.Continue, ast.Global, ast.Nonlocal)
 _PLAIN = (
@@ -34,20 +34,22 @@ class Step:
     ``next`` the same call's next event: ``event``, ``line``, ``locals``, ``value``, ``suspended``.
     """
 
-    def __init__(self, job: dict[str, Any], module: Any) -> None:
+    def __init__(self, job: dict[str, Any], module: Any, alias: int = 0) -> None:
         self._locals: dict[str, str] = job["locals"]
         self._next: dict[str, Any] = job["next"]
         self._before_line: int = job["before_line"]
         self._budgets = job["values"]
+        self._alias = alias
         self._module = module
         self._read: set[str] = set()
         self._stored: set[str] = set()
         self._name = job["module"]
+        self._rebuilder = Rebuilder(vars(module), self._name, self._budgets, alias)
         if job["function"].endswith(">"):
             raise UnknownError("part of an expression: a lambda or generator expression")
         self._statement, self._owners = _statement_at(job["context"], job["line"])
 
-    def difference(self, *, shared: bool) -> str | None:
+    def difference(self) -> str | None:
         """Run the step; return how what follows differs from what was recorded, if it does.
 
         Raises:
@@ -59,32 +61,32 @@ class Step:
         if isinstance(node, ast.Try) or type(node).__name__ == "TryStar":
             return self._compare_state({})
         if isinstance(node, ast.Return):
-            return self._result(node.value or ast.Constant(None), shared, "return")
+            return self._result(node.value or ast.Constant(None), "return")
         if isinstance(node, (ast.If, ast.While)):
-            return self._branch(node, shared)
+            return self._branch(node)
         if isinstance(node, ast.For):
-            return self._loop(node, shared)
+            return self._loop(node)
         if isinstance(node, _PLAIN):
-            return self._plain(node, shared)
+            return self._plain(node)
         raise UnknownError(f"statement: {type(node).__name__}")
 
-    def _plain(self, node: Any, shared: bool) -> str | None:
+    def _plain(self, node: Any) -> str | None:
         yielded = getattr(node, "value", None)
         if isinstance(yielded, ast.Yield):
-            return self._result(yielded.value or ast.Constant(None), shared, "yield")
+            return self._result(yielded.value or ast.Constant(None), "yield")
         if isinstance(node, ast.AnnAssign):
             if node.value is None:
                 return self._compare_state({})
             node = ast.copy_location(ast.Assign([node.target], node.value), node)
-        namespace = self._namespace(node, shared)
+        namespace = self._namespace(node)
         self._run(node, namespace)
         return self._compare(namespace)
 
-    def _result(self, node: Any, shared: bool, what: str) -> str | None:
+    def _result(self, node: Any, what: str) -> str | None:
         """Compare the value of an expression that is returned or yielded."""
         if any(isinstance(inner, (ast.Yield, ast.YieldFrom, ast.Await)) for inner in _own(node)):
             raise UnknownError("hidden state: what is sent or awaited")
-        namespace = self._namespace(node, shared)
+        namespace = self._namespace(node)
         self._run(ast.Assign([ast.Name("__value__", ast.Store())], node), namespace)
         if "__raised__" in namespace:
             return self._compare(namespace)
@@ -96,9 +98,9 @@ class Step:
         recorded = self._next["value"]
         return None if same_text(text, recorded) else f"{what} of {text}, recorded {recorded}"
 
-    def _branch(self, node: Any, shared: bool) -> str | None:
+    def _branch(self, node: Any) -> str | None:
         """Compare where a condition leads."""
-        namespace = self._namespace(node.test, shared)
+        namespace = self._namespace(node.test)
         test = ast.Call(ast.Name("bool", ast.Load()), [node.test], [])
         self._run(ast.Assign([ast.Name("__value__", ast.Store())], test), namespace)
         if "__raised__" not in namespace:
@@ -107,11 +109,11 @@ class Step:
                 return f"condition is {namespace['__value__']}; line {self._next['line']} follows"
         return self._compare(namespace)
 
-    def _loop(self, node: Any, shared: bool) -> str | None:
+    def _loop(self, node: Any) -> str | None:
         """Compare the first round of a loop; later ones depend on an iterator nobody sees."""
         if node.lineno <= self._before_line <= node.end_lineno:
             raise UnknownError("hidden state: iterator of a loop")
-        namespace = self._namespace(ast.Tuple([node.iter, node.target], ast.Load()), shared)
+        namespace = self._namespace(ast.Tuple([node.iter, node.target], ast.Load()))
         body: list[Any] = [
             ast.Assign([ast.Name("__value__", ast.Store())], ast.Constant(True)),
             ast.Break(),
@@ -123,7 +125,7 @@ class Step:
                 return f"loop leads elsewhere than line {self._next['line']}"
         return self._compare(namespace)
 
-    def _namespace(self, node: ast.AST, shared: bool) -> dict[str, Any]:
+    def _namespace(self, node: ast.AST) -> dict[str, Any]:
         """Return the module's names, and those of the state that the code reads."""
         if any(isinstance(inner, (ast.Yield, ast.YieldFrom, ast.Await)) for inner in _own(node)):
             raise UnknownError("hidden state: what is sent or awaited")
@@ -131,16 +133,35 @@ class Step:
         names = _names_read(self._ready(node))
         if "__cwm_class__" in names:
             namespace["__cwm_class__"] = self._class()
-        known: dict[str, Any] = {}
-        self._read = set()
-        for name in sorted(names & self._locals.keys()):
-            text = self._locals[name]
-            value = known.get(text) if shared else None
-            if value is None:
-                value = rebuild(text, vars(self._module), self._name, self._budgets)
-            known[text] = namespace[name] = value
-            self._read.add(name)
+        read = sorted(names & self._locals.keys())
+        self._read = set(read)
+        namespace.update((name, self._rebuild(name)) for name in read)
+        if self._alias:
+            self._rebuild_others(namespace)
         return namespace
+
+    def _rebuild(self, name: str) -> Any:
+        return self._rebuilder.rebuild(self._locals[name])
+
+    def _rebuild_others(self, namespace: dict[str, Any]) -> None:
+        """Rebuild what the code does not name, as far as possible: it may share values with it."""
+        for name in sorted(self._locals.keys() - self._read):
+            try:
+                namespace[name] = self._rebuild(name)
+            except UnknownError:
+                continue
+            self._read.add(name)
+
+    def _may_share(self, name: str) -> bool:
+        """Whether a variable that cannot be rebuilt may hold a value of one that was."""
+        texts = {self._locals[other] for other in self._read if other in self._locals}
+        text = self._locals.get(name, "")
+        return bool(self._alias) and any(held[-1] in "]})" and held in text for held in texts)
+
+    @property
+    def places(self) -> int:
+        """How many ways of sharing values there are, see `Rebuilder`."""
+        return self._rebuilder.places
 
     def _class(self) -> Any:
         found = self._module
@@ -193,6 +214,8 @@ class Step:
         for name in sorted(state.keys() | expected.keys()):
             got = state.get(name) or None
             if not same_text(got, expected.get(name)):
+                if name not in changed and self._may_share(name):
+                    raise UnknownError("hidden state: a variable that may hold a changed value")
                 return f"{name} = {got}, recorded {expected.get(name)}"
         return None
 
