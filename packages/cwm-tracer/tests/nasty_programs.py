@@ -237,6 +237,33 @@ PROGRAMS = {
             q[0].v.append(9)
             return q
         """,
+    "namespace_changes": """
+        def f():
+            class A:
+                x = [1]; y = 2; z = 3
+                del x; y = [5]
+                y.append(6)
+                x = 7; del z; y = 8
+                del y; y = 9; w = [x]
+                del w; w = [x]
+                w.append(y)
+                for i in range(2): del x; x = i; w.append(i)
+                def g(self): return self
+                class B: k = int; j = B0 = g0 = None
+                g.__qualname__ = "renamed"
+                g.__qualname__ = "odd\\x1e é"
+                B.__qualname__ = "other"
+                B.__module__ = "elsewhere"
+                B.__module__ = 5
+                import math
+                math.__name__ = "it's"
+                math.__name__ = "math"
+                l = [g, B, math, (g, {B: g})]
+                l[0] = B
+                h = g
+                del g
+            return A
+        """,
     "objects": """
         import re, math, collections, datetime, fractions, decimal, functools
         class Loud:

@@ -225,6 +225,7 @@ def test_what_is_there_is_not_run_again(collected, repository):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")} == before
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues(tmp_path):
     repository = write(tmp_path / "shop-1.0", pause="3")
     out = tmp_path / "run"

@@ -251,6 +251,7 @@ def test_a_file_that_cannot_be_imported(session):
     assert differences(untraced.outcomes, traced.outcomes) == {} and not streams
 
 
+@pytest.mark.slow
 def test_the_workers_of_xdist_record(repository):
     pytest.importorskip("xdist")
     with session_for(repository, "arguments=[-n,'2']") as session:

@@ -68,7 +68,7 @@ def _outcome(entry: dict[str, Any]) -> str:
         return "xfailed" if entry["xfail"] else "skipped"
     if outcome == "passed":
         return "xpassed" if entry["xfail"] else "passed"
-    return "failed" if when == "call" else "error"
+    return "error" if when in ("setup", "teardown") else "failed"
 
 
 _PHASES = ("setup", "call", "teardown")
