@@ -34,7 +34,7 @@ def _table(marks: dict[int, int]) -> bytes:
 
 _MARKS = _table(_RETURNING)
 _GENERATOR_MARKS = _table(_RETURNING | _SUSPENDING)
-_IMPLICIT = frozenset(
+IMPLICIT = frozenset(
     {
         "__module__",
         "__qualname__",
@@ -106,7 +106,7 @@ def explicit(namespace: Any) -> dict[str, Any]:
     return {
         name: value
         for name, value in namespace.items()
-        if type(name) is str and name not in _IMPLICIT and name.isidentifier()
+        if type(name) is str and name not in IMPLICIT and name.isidentifier()
     }
 
 
@@ -128,5 +128,5 @@ def _names(code: CodeType, statements: Statements) -> tuple[str, ...] | None:
         hidden = statements.hidden(code)
     slots = dict.fromkeys([*code.co_varnames, *code.co_cellvars, *code.co_freevars])
     if "__class__" in code.co_freevars:
-        return tuple(n for n in slots if n not in _IMPLICIT | hidden and n.isidentifier())
+        return tuple(n for n in slots if n not in IMPLICIT | hidden and n.isidentifier())
     return tuple(name for name in slots if name not in hidden)

@@ -73,20 +73,50 @@ changes_of_slots(Activation *self, PyFrameObject *frame, Render *render, Region 
     return 0;
 }
 
-/* What was known of a name of a namespace; a new one is put at the end. */
-static Known *
+/* Drop the names that the last event said are gone. */
+static void
+drop_gone(Activation *self)
+{
+    Py_ssize_t kept = 0;
+    for (Py_ssize_t index = 0; self->bound_gone && index < self->bound_count; index++) {
+        if (self->bound[index].gone) {
+            Py_DECREF(self->bound[index].name);
+        }
+        else {
+            self->bound[kept++] = self->bound[index];
+        }
+    }
+    if (self->bound_gone) {
+        self->bound_count = kept;
+        self->bound_gone = 0;
+    }
+}
+
+/* Where a name of a namespace is; a new one is put at the end. */
+static Py_ssize_t
 find_bound(Activation *self, PyObject *name)
 {
     for (Py_ssize_t index = 0; index < self->bound_count; index++) {
         if (self->bound[index].name == name ||
             PyUnicode_Compare(self->bound[index].name, name) == 0) {
-            return &self->bound[index].known;
+            return index;
         }
     }
-    Bound *bound = &self->bound[self->bound_count++];
+    Bound *bound = &self->bound[self->bound_count];
     memset(bound, 0, sizeof(*bound));
     bound->name = Py_NewRef(name);
-    return &bound->known;
+    return self->bound_count++;
+}
+
+/* Whether the source itself binds a name, as `codes.explicit` has it; -1 on failure. */
+static int
+is_explicit(Activation *self, PyObject *name)
+{
+    if (!PyUnicode_CheckExact(name)) {
+        return 0;
+    }
+    int implicit = PySet_Contains(self->recorder->implicit, name);
+    return implicit ? -(implicit < 0) : PyUnicode_IsIdentifier(name);
 }
 
 static int
@@ -125,46 +155,52 @@ update_bound(Known *known, PyObject *name, PyObject *value, Render *render, Regi
     return failed ? -1 : 0;
 }
 
-/* Forget the names that are gone from a namespace, and say so. */
+/* Say which names are gone from a namespace. */
 static int
 forget_bound(Activation *self, PyObject *names, Render *render, Region *region)
 {
-    Py_ssize_t kept = 0;
     for (Py_ssize_t index = 0; index < self->bound_count; index++) {
-        Bound bound = self->bound[index];
-        int there = PyDict_Contains(names, bound.name);
-        if (there == 0 && update_bound(&bound.known, bound.name, NULL, render, region) == 0) {
-            Py_DECREF(bound.name);
+        Bound *bound = &self->bound[index];
+        int there = PyDict_Contains(names, bound->name);
+        if (there < 0 ||
+            (!there && update_bound(&bound->known, bound->name, NULL, render, region) < 0)) {
+            return -1;
         }
-        else {
-            self->bound[kept++] = bound;
-            if (there < 0 || PyErr_Occurred()) {
-                return -1;
-            }
-        }
+        bound->gone = !there;
+        self->bound_gone += !there;
     }
-    self->bound_count = kept;
     return 0;
 }
 
-/* `names` is what `codes.explicit` finds in the namespace. */
+/* `names` is a copy of the namespace. */
 static int
 changes_of_names(Activation *self, PyObject *names, Render *render, Region *region)
 {
+    drop_gone(self);
     if (reserve_bound(self, PyDict_GET_SIZE(names)) < 0) {
         return -1;
     }
     PyObject *name, *value;
-    Py_ssize_t position = 0;
+    Py_ssize_t position = 0, shown = 0, at = 0;
     while (PyDict_Next(names, &position, &name, &value)) {
-        Known *known = find_bound(self, name);
+        /* Names are mostly in the order in which they were found before. */
+        if (at >= self->bound_count || self->bound[at].name != name) {
+            int own = is_explicit(self, name);
+            if (own <= 0) {
+                if (own < 0) {
+                    return -1;
+                }
+                continue;
+            }
+            at = find_bound(self, name);
+        }
+        Known *known = &self->bound[at++].known;
+        shown++;
         if (!known_same(known, value) && update_bound(known, name, value, render, region) < 0) {
             return -1;
         }
     }
-    return self->bound_count == PyDict_GET_SIZE(names)
-               ? 0
-               : forget_bound(self, names, render, region);
+    return self->bound_count == shown ? 0 : forget_bound(self, names, render, region);
 }
 
 int
@@ -174,8 +210,8 @@ activation_changes(Activation *self, PyFrameObject *frame, Render *render, Regio
         return changes_of_slots(self, frame, render, region);
     }
     PyObject *namespace = frame_namespace(frame);
-    PyObject *names = PyObject_CallOneArg(self->recorder->explicit,
-                                          namespace == NULL ? Py_None : namespace);
+    bool plain = namespace != NULL && PyDict_CheckExact(namespace); /* another runs code */
+    PyObject *names = plain ? PyDict_Copy(namespace) : PyDict_New();
     if (names == NULL) {
         return -1;
     }

@@ -12,6 +12,7 @@ struct Recorder;
 typedef struct {
     PyObject *name;
     Known known;
+    bool gone; /* said to be; the next event drops it */
 } Bound;
 
 typedef struct {
@@ -27,7 +28,7 @@ typedef struct {
     int raised_at;   /* the code unit of the last exception, or -2 */
     Known *known;    /* of each of the code's variables */
     Bound *bound;    /* for a class body instead: its names, in the order of binding */
-    Py_ssize_t bound_count, bound_room;
+    Py_ssize_t bound_count, bound_room, bound_gone;
 } Activation;
 
 extern PyTypeObject ActivationType;

@@ -35,7 +35,7 @@ find_helpers(Recorder *self, PyObject *finish, Py_ssize_t steps, Py_ssize_t dept
     PyObject *code = attribute_of("cwm_tracer.capture.codes", "Code");
     self->describe = code == NULL ? NULL : PyObject_GetAttrString(code, "of");
     Py_XDECREF(code);
-    self->explicit = attribute_of("cwm_tracer.capture.codes", "explicit");
+    self->implicit = attribute_of("cwm_tracer.capture.codes", "IMPLICIT");
     PyObject *endings = attribute_of("cwm_tracer.capture.endings", "Endings");
     PyObject *args = PyTuple_Pack(1, finish);
     PyObject *named = Py_BuildValue("{snsn}", "steps", steps, "depth", depth);
@@ -45,7 +45,7 @@ find_helpers(Recorder *self, PyObject *finish, Py_ssize_t steps, Py_ssize_t dept
     Py_XDECREF(endings);
     Py_XDECREF(args);
     Py_XDECREF(named);
-    return self->describe == NULL || self->explicit == NULL || self->endings == NULL ? -1 : 0;
+    return self->describe == NULL || self->implicit == NULL || self->endings == NULL ? -1 : 0;
 }
 
 static int
@@ -114,7 +114,7 @@ recorder_dealloc(PyObject *object)
     threads_free(&self->threads);
     Py_CLEAR(self->renderer);
     Py_CLEAR(self->describe);
-    Py_CLEAR(self->explicit);
+    Py_CLEAR(self->implicit);
     Py_CLEAR(self->filename);
     Py_CLEAR(self->half_built);
     Py_TYPE(object)->tp_free(object);

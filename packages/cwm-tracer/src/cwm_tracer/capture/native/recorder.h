@@ -9,7 +9,7 @@ typedef struct Recorder {
     PyObject *renderer;   /* `values.Renderer` */
     PyObject *endings;    /* `endings.Endings` */
     PyObject *describe;   /* `codes.Code.of` */
-    PyObject *explicit;   /* `codes.explicit` */
+    PyObject *implicit;   /* `codes.IMPLICIT` */
     PyObject *filename, *statements, *entry;
     PyObject *half_built; /* the renderer's */
     Region region;
