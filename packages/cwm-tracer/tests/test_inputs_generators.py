@@ -8,9 +8,9 @@ import pytest
 
 from cwm_core.errors import CwmError, DataError
 from cwm_core.plugins import registry
-from cwm_core.testing.input_generators import InputGeneratorConformance
 from cwm_core.text.tokenizer import train_bpe
 from cwm_tracer.inputs.callee import Callee, anatomy
+from cwm_tracer.inputs.conformance import InputGeneratorConformance
 from cwm_tracer.inputs.generator import InputGenerator
 
 

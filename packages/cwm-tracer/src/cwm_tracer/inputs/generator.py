@@ -12,7 +12,7 @@ from cwm_tracer.inputs.callee import Callee
 class InputGenerator(Protocol):
     """Proposes argument lists for a function, without running anything of the program.
 
-    `cwm_core.testing.input_generators.InputGeneratorConformance` checks what callers rely on.
+    `cwm_tracer.inputs.conformance.InputGeneratorConformance` checks what callers rely on.
     """
 
     def inputs(self, callee: Callee, known: Sequence[str], seed: int) -> Iterator[str]:

@@ -1,7 +1,5 @@
 """Conformance suite of input generators: subclass it, give it one, and pytest runs it.
 
-It needs cwm-tracer, whose functions the generators work for.
-
 ::
 
     class TestMine(InputGeneratorConformance):
@@ -17,6 +15,9 @@ from itertools import islice
 from typing import Any
 
 import pytest
+
+from cwm_tracer.inputs.callee import Callee
+from cwm_tracer.inputs.generator import InputGenerator
 
 EXAMPLE = '''\
 """Prices.
@@ -61,15 +62,11 @@ class InputGeneratorConformance:
 
     def drawn(self, generator: Any, seed: int = 0) -> list[str]:
         """Return the first inputs for the example."""
-        from cwm_tracer.inputs.callee import Callee
-
         found = generator.inputs(Callee(self.source, self.entry), self.known, seed)
         return list(islice(found, self.most))
 
     def test_it_is_an_input_generator(self, generator: Any) -> None:
         """The protocol's method is there."""
-        from cwm_tracer.inputs.generator import InputGenerator
-
         assert isinstance(generator, InputGenerator)
 
     def test_it_has_inputs(self, generator: Any) -> None:
@@ -91,12 +88,8 @@ class InputGeneratorConformance:
 
     def test_the_program_is_not_run(self, generator: Any) -> None:
         """Nothing of the program happens in this process."""
-        from cwm_tracer.inputs.callee import Callee
-
         list(islice(generator.inputs(Callee(EXPLOSIVE, "f"), ("3",), 0), 10))
 
     def test_a_function_without_parameters_is_no_problem(self, generator: Any) -> None:
         """Whatever is proposed, nothing is raised."""
-        from cwm_tracer.inputs.callee import Callee
-
         list(islice(generator.inputs(Callee("def f():\n    return 1\n", "f"), (), 0), 10))
