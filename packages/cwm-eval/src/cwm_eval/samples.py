@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
-from cwm_core.atomic import disk_errors
+from cwm_core.appended import AppendedLines
 from cwm_core.errors import DataError
 
 
@@ -36,40 +35,19 @@ class Sample:
         return self.error is None
 
 
-class SampleFile:
+class SampleFile(AppendedLines):
     """An append-only samples.jsonl; safe against a process killed in the middle of a line.
 
     Opening it cuts a half-written last line off. A task that appears again replaces its earlier
     line. Raises `DataError` for a damaged line anywhere else, `RunError` when the disk refuses.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> SampleFile:
-        with disk_errors(self.path):
-            _cut_half_line(self.path)
-            self._file = self.path.open("a", encoding="utf-8")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+    separators = (",", ":")
 
     def append(self, sample: Sample) -> None:
         """Write one line and hand it to the operating system at once."""
-        if self._file is None:
-            raise DataError(f"{self.path} is not open", "use it in a with block")
-        with disk_errors(self.path):
-            self._file.write(json.dumps(asdict(sample), separators=(",", ":")) + "\n")
-            self._file.flush()
+        self.write(asdict(sample))
+        self.flush()
 
     def finished(self) -> set[str]:
         """Return the ids of the tasks that need no further work."""
@@ -103,16 +81,3 @@ def read_samples(path: Path) -> Iterator[Sample]:
     for number, sample in enumerate(read_lines(path)):
         if number in wanted:
             yield sample
-
-
-def _cut_half_line(path: Path) -> None:
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        size = file.seek(0, 2)
-        while size > 0:
-            file.seek(size - 1)
-            if file.read(1) == b"\n":
-                break
-            size -= 1
-        file.truncate(size)

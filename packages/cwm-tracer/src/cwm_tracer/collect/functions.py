@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cwm_core.appended import AppendedEntries
 from cwm_core.atomic import atomic_write
 from cwm_core.errors import ConfigError, RunError
 from cwm_core.plugins import ComponentConfig
 from cwm_core.progress import progress
 from cwm_core.rundir import RunDir
 from cwm_tracer.capture.limits import Limits
-from cwm_tracer.collect.appended import AppendedLines
 from cwm_tracer.collect.config import DropConfig
 from cwm_tracer.collect.function_finder import Function, find_functions
 from cwm_tracer.collect.functions_config import FunctionsConfig
@@ -61,7 +61,7 @@ def collect_functions(config: FunctionsConfig, run: RunDir) -> dict[str, Any]:
     return summary
 
 
-class Choices(AppendedLines):
+class Choices(AppendedEntries):
     """The chosen inputs by program id, as JSON lines."""
 
     def __init__(self, path: Path) -> None:

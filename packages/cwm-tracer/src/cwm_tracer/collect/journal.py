@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cwm_tracer.collect.appended import AppendedLines
+from cwm_core.appended import AppendedEntries
 
 
-class Journal(AppendedLines):
+class Journal(AppendedEntries):
     """JSON lines ``{"trace_id", "rule", "outcome", "reason"}``."""
 
     def __init__(self, path: Path) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
-from cwm_core.atomic import disk_errors
+from cwm_core.appended import AppendedEntries
 from cwm_tracer.collect.repository.unit import FileResult
 
 
@@ -17,23 +17,17 @@ class Ledger:
     """``files.jsonl`` (a line per finished test file) and ``provenance.jsonl`` (one per trace)."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._open: dict[str, IO[str]] = {}
-        self.files: dict[str, dict[str, Any]] = {}
+        self._finished = _Finished(directory / "files.jsonl")
+        self._provenance = _Provenance(directory / "provenance.jsonl")
+        self._open = ExitStack()
+        self.files = self._finished.entries
         """Every test file that was run, with what came of it."""
         self.failures: dict[str, str] = {}
         """Test files that no worker could run, this time."""
 
     def __enter__(self) -> Self:
-        with disk_errors(self._directory):
-            for name in ("files.jsonl", "provenance.jsonl"):
-                path = self._directory / name
-                whole = _whole_lines(path)
-                if name == "files.jsonl":
-                    self.files = {entry["file"]: entry for entry in map(json.loads, whole)}
-                self._open[name] = path.open("r+" if path.exists() else "w", encoding="utf-8")
-                self._open[name].truncate(sum(map(len, whole)))
-                self._open[name].seek(0, 2)
+        for lines in (self._finished, self._provenance):
+            self._open.enter_context(lines)
         return self
 
     def __exit__(
@@ -42,12 +36,11 @@ class Ledger:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for file in self._open.values():
-            file.close()
+        self._open.close()
 
     def trace(self, provenance: Mapping[str, Any]) -> None:
         """Note where a trace comes from."""
-        self._add("provenance.jsonl", provenance)
+        self._provenance.write(provenance)
 
     def file(self, result: FileResult, counts: Mapping[str, int]) -> None:
         """Note that a test file is done."""
@@ -62,11 +55,9 @@ class Ledger:
             "seconds_untraced": round(result.seconds[0], 2),
             "seconds_traced": round(result.seconds[1], 2),
         }
-        self.files[result.file] = entry
-        self._add("files.jsonl", entry)
-        for file in self._open.values():
-            with disk_errors(self._directory):
-                file.flush()
+        self._finished.append(entry)
+        for lines in (self._finished, self._provenance):
+            lines.flush()
 
     def failure(self, file: str, message: str) -> None:
         """Note that a test file could not be run; a later start tries it again."""
@@ -96,22 +87,21 @@ class Ledger:
             "seconds_traced": round(sum(entry["seconds_traced"] for entry in entries), 2),
         }
 
-    def _add(self, name: str, entry: Mapping[str, Any]) -> None:
-        with disk_errors(self._directory / name):
-            self._open[name].write(json.dumps(entry) + "\n")
+
+class _Finished(AppendedEntries):
+    """Test files by name."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.entries: dict[str, dict[str, Any]] = {}
+
+    def _take(self, entry: dict[str, Any]) -> None:
+        self.entries[entry["file"]] = entry
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """Return the lines up to the first one that a killed process left unfinished."""
-    if not path.exists():
-        return []
-    whole = []
-    for line in path.read_text(encoding="ascii", errors="replace").splitlines(keepends=True):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            break
-        if not line.endswith("\n") or not isinstance(entry, dict):
-            break
-        whole.append(line)
-    return whole
+class _Provenance(AppendedEntries):
+    """Where traces come from; nothing of it is kept in mind."""
+
+    def _take(self, entry: dict[str, Any]) -> None:
+        if not isinstance(entry, dict):
+            raise TypeError
