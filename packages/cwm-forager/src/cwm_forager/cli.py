@@ -28,20 +28,14 @@ def dedup(
 
     The same command continues what was stopped.
     """
-    from cwm_core.config import compose
-    from cwm_core.rundir import open_run
+    from cwm_core.cli.work import work_in_run
     from cwm_forager.config import DedupConfig
+    from cwm_forager.dedup_run import deduplicate
 
     given = [f"data={data}", f"out={out}", *(overrides or [])]
-    settings = compose("forage dedup", DedupConfig, given, config)
-    with open_run(settings.out, "forage dedup", settings) as run:
-        if run.is_done:
-            typer.echo(f"{settings.out} is complete; nothing to do")
-            return
-        from cwm_forager.dedup_run import deduplicate
-
-        report = deduplicate(settings, run)
-    _show(report.as_json(), settings.out)
+    settings, report = work_in_run("forage dedup", DedupConfig, deduplicate, given, config)
+    if report is not None:
+        _show(report.as_json(), settings.out)
 
 
 def _show(report: dict[str, Any], out: Path) -> None:

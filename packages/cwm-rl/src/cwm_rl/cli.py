@@ -26,20 +26,14 @@ def score(
 
     The same command continues what was stopped.
     """
-    from cwm_core.config import compose
-    from cwm_core.rundir import open_run
+    from cwm_core.cli.work import work_in_run
     from cwm_rl.config import ScoreConfig
+    from cwm_rl.score import score as run_score
 
-    settings = compose("rl score", ScoreConfig, overrides or [], config)
-    with open_run(settings.out, "rl score", settings) as run:
-        if run.is_done:
-            typer.echo(f"{settings.out} is complete; nothing to do")
-            return
-        from cwm_rl.score import score as run_score
-
-        summary = run_score(settings, run)
-    _show(settings.reward_key, summary)
-    typer.echo(f"in {settings.out / 'trajectories'}")
+    settings, summary = work_in_run("rl score", ScoreConfig, run_score, overrides or [], config)
+    if summary is not None:
+        _show(settings.reward_key, summary)
+        typer.echo(f"in {settings.out / 'trajectories'}")
 
 
 def _show(name: str, summary: dict[str, dict[str, float]]) -> None:

@@ -19,17 +19,15 @@ def narrate(
 
     The same command continues where it was stopped.
     """
-    from cwm_core.config import compose
-    from cwm_core.rundir import open_run
+    from cwm_core.cli.work import work_in_run
     from cwm_tracer.narrate.config import NarrateConfig
     from cwm_tracer.narrate.pipeline import narrate_traces
 
-    settings = compose("trace narrate", NarrateConfig, overrides or [], config)
-    with open_run(settings.out, "trace narrate", settings) as run:
-        if run.is_done:
-            typer.echo(f"{settings.out} is complete; nothing to do")
-            return 0
-        summary = narrate_traces(settings, run)
+    settings, summary = work_in_run(
+        "trace narrate", NarrateConfig, narrate_traces, overrides or [], config
+    )
+    if summary is None:
+        return 0
     typer.echo(f"{summary['narrations']} narrations of {summary['traces']} traces")
     for rule, count in summary["dropped"].items():
         typer.echo(f"  left out: {count} {rule}")

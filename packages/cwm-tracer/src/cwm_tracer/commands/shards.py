@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from cwm_core.cli.work import work_in_run
+
 if TYPE_CHECKING:
     from cwm_core.rundir import RunDir
     from cwm_tracer.collect.config import ShardsConfig
@@ -27,15 +29,9 @@ def write_shards(
     `command` is the words after `cwm`. Raises CwmError for a wrong configuration, and what
     `collect` raises.
     """
-    from cwm_core.config import compose
-    from cwm_core.rundir import open_run
-
-    config = compose(command, model, overrides, config_file)
-    with open_run(config.out, command, config) as run:
-        if run.is_done:
-            typer.echo(f"{config.out} is complete; nothing to do")
-            return 0
-        summary = collect(config, run)
+    config, summary = work_in_run(command, model, collect, overrides, config_file)
+    if summary is None:
+        return 0
     by_side = ", ".join(f"{count} {side}" for side, count in summary["traces_by_split"].items())
     typer.echo(f"{summary['traces']} traces of {summary['programs']} programs ({by_side})")
     for rule, count in summary["dropped"].items():

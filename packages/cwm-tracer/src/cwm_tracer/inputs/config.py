@@ -83,17 +83,12 @@ class LlmConfig(ComponentConfig):
             ConfigError: neither the engine nor `tokenizer` gives a tokenizer.
         """
         from cwm_core.engine.base import SamplingParams
-        from cwm_core.errors import ConfigError
-        from cwm_core.text.tokenizer import Tokenizer
+        from cwm_core.engine.tokenizer import tokenizer_of
         from cwm_tracer.inputs.llm import Proposals
 
         engine = self.engine.build()
-        own = getattr(engine, "tokenizer", None)
-        tokenizer = Tokenizer.load(self.tokenizer) if self.tokenizer is not None else own
-        if tokenizer is None:
-            raise ConfigError(
-                f"engine '{self.engine.name}' has no tokenizer of its own",
-                "set the generator's tokenizer to a directory with a tokenizer.json",
-            )
+        tokenizer = tokenizer_of(
+            engine, self.engine.name, self.tokenizer, "the generator's tokenizer"
+        )
         params = SamplingParams(max_tokens=self.max_tokens, temperature=self.temperature)
         return Proposals(engine, tokenizer, params, self.count, self.chat)

@@ -116,17 +116,10 @@ def rewriter_of(config: NarrateConfig) -> Rewriter:
         ConfigError: neither the engine nor `rewrite.tokenizer` gives a tokenizer.
     """
     from cwm_core.engine.base import SamplingParams
-    from cwm_core.errors import ConfigError
-    from cwm_core.text.tokenizer import Tokenizer
+    from cwm_core.engine.tokenizer import tokenizer_of
 
     assert config.engine is not None
     engine, options = config.engine.build(), config.rewrite
-    own = getattr(engine, "tokenizer", None)
-    tokenizer = Tokenizer.load(options.tokenizer) if options.tokenizer is not None else own
-    if tokenizer is None:
-        raise ConfigError(
-            f"engine '{config.engine.name}' has no tokenizer of its own",
-            "give rewrite.tokenizer=DIR, a directory with a tokenizer.json",
-        )
+    tokenizer = tokenizer_of(engine, config.engine.name, options.tokenizer, "rewrite.tokenizer")
     params = SamplingParams(max_tokens=options.max_tokens, temperature=options.temperature)
     return Rewriter(engine, tokenizer, params, options.chat)

@@ -9,17 +9,13 @@ import typer
 
 def trace_tests(overrides: list[str], config_file: Path | None = None) -> int:
     """Trace a repository's test suite; exit code 1 if outcomes differ from the untraced run."""
-    from cwm_core.config import compose
-    from cwm_core.rundir import open_run
+    from cwm_core.cli.work import work_in_run
     from cwm_tracer.collect.repository.collecting import collect_tests
     from cwm_tracer.collect.repository.config import TestsConfig
 
-    config = compose("trace tests", TestsConfig, overrides, config_file)
-    with open_run(config.out, "trace tests", config) as run:
-        if run.is_done:
-            typer.echo(f"{config.out} is complete; nothing to do")
-            return 0
-        summary = collect_tests(config, run)
+    config, summary = work_in_run("trace tests", TestsConfig, collect_tests, overrides, config_file)
+    if summary is None:
+        return 0
     outcomes = ", ".join(f"{count} {name}" for name, count in summary["test_outcomes"].items())
     typer.echo(f"{summary['tests']} tests in {summary['test_files']} files: {outcomes}")
     typer.echo(
