@@ -69,10 +69,6 @@ class Anatomy:
         nodes = [self.node] if self.owner is None else [self.node, self.owner]
         return "\n\n".join(filter(None, (ast.get_docstring(node) for node in nodes)))
 
-    def definition(self, name: str) -> ast.stmt | None:
-        """Return the last top-level definition of a class or function."""
-        return find_definition(self.tree.body, name)
-
 
 @functools.lru_cache(maxsize=8)
 def anatomy(callee: Callee) -> Anatomy:

@@ -55,9 +55,11 @@ class _Distance:
     fastest: float
 
 
-_DISTANCES = (_Distance(1, 1, 5.0, math.inf), _Distance(2, 1, 5.0, math.inf))
-_RECENT = _Distance(4, 6, 2.5, 0.5)
-"""Wide enough to average about the last eight tokens."""
+_DISTANCES = (
+    _Distance(1, 1, 5.0, math.inf),
+    _Distance(2, 1, 5.0, math.inf),
+    _Distance(4, 6, 2.5, 0.5),  # so wide that it averages about the last eight tokens
+)
 
 
 class _Layout:
@@ -94,8 +96,7 @@ def induction_heads(model: CwmForCausalLM) -> None:
     if len(model.model.layers) < 2:
         return
     first, second = (cast("SelfAttention", x.self_attn) for x in model.model.layers[:2])
-    distances = (*_DISTANCES, _RECENT)
-    for head, distance, note in zip(_heads(model, first), distances, layout.notes):
+    for head, distance, note in zip(_heads(model, first), _DISTANCES, layout.notes):
         _look_back(head, layout, distance, note)
     _find_and_copy(_heads(model, second), layout)
 
