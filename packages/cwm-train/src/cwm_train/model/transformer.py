@@ -7,6 +7,7 @@ V vocabulary, N positions that carry loss.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -168,6 +169,8 @@ class CwmForCausalLM(nn.Module):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
+        self.head_loss: Callable[[Tensor, Tensor, Tensor], Tensor] = head_cross_entropy
+        self.head_scores: Callable[..., tuple[Tensor, Tensor, Tensor]] = label_scores
         self.initialise()
 
     @torch.no_grad()
@@ -202,7 +205,7 @@ class CwmForCausalLM(nn.Module):
         if labels_bt is None:
             return self.lm_head(hidden_btd)
         hidden_nd, labels_n = _labelled(hidden_btd, labels_bt)
-        return head_cross_entropy(hidden_nd, self.lm_head.weight, labels_n)
+        return self.head_loss(hidden_nd, self.lm_head.weight, labels_n)
 
     @torch.no_grad()
     def scores(
@@ -210,7 +213,7 @@ class CwmForCausalLM(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return for each labelled position, in order, what `label_scores` does, each (N,)."""
         hidden_nd, labels_n = _labelled(self.model(ids_bt, **layout), labels_bt)
-        return label_scores(hidden_nd, self.lm_head.weight, labels_n)
+        return self.head_scores(hidden_nd, self.lm_head.weight, labels_n)
 
 
 def _labelled(hidden_btd: Tensor, labels_bt: Tensor) -> tuple[Tensor, Tensor]:
