@@ -121,7 +121,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.config, self.attention = config, attention
         layers = range(config.num_hidden_layers)
-        self.windows = {config.window(layer) for layer in layers}
+        # in the same order in every process: attention spread over processes plans together
+        self.windows = tuple(dict.fromkeys(config.window(layer) for layer in layers))
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(DecoderLayer(config, layer) for layer in layers)
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
