@@ -73,6 +73,43 @@ FILES = {
                 raise ValueError("no text")
             return count(text)
         """,
+    "src/shop/till.py": """
+        class Till:
+            sales = 0
+
+            @classmethod
+            def sell(cls, amount):
+                cls.sales += amount
+                total = cls.sales
+                return total
+
+        def number(text):
+            found = None
+            try:
+                found = int(text)
+            except ValueError as error:
+                found = str(error)
+            return found
+
+        def strict(text):
+            try:
+                return int(text)
+            except ValueError:
+                raise
+        """,
+    "tests/test_till.py": """
+        import pytest
+        from shop.till import Till, number, strict
+
+        def test_sell():
+            Till.sell(2)
+            assert Till.sell(3) == 5
+
+        def test_numbers():
+            assert "invalid" in number("x")
+            with pytest.raises(ValueError):
+                strict("x")
+        """,
     "tests/test_cart.py": """
         import pytest
         from shop.prices import Cart
@@ -159,8 +196,8 @@ def test_shards_hold_whole_traces_in_the_wire_format(collected):
 
 def test_outcomes_and_differences_are_reported(collected):
     _, summary = collected
-    assert summary["tests"] == 9 and summary["test_files"] == 2
-    assert summary["test_outcomes"] == {"passed": 9}
+    assert summary["tests"] == 11 and summary["test_files"] == 3
+    assert summary["test_outcomes"] == {"passed": 11}
     assert summary["differences"] == {
         "tests/test_words.py::test_untraced": ["passed", "failed"],
     }
@@ -189,7 +226,12 @@ def test_every_line_runs_again_as_recorded(collected):
     report = reexecute(out, frames=1000)
     assert report["mismatched"] == 0
     assert report["matched"] > 40
-    assert set(report["reasons"]) <= {"hidden state: iterator of a loop"}
+    assert set(report["reasons"]) == {
+        "hidden state: iterator of a loop",
+        "hidden state: the exception that is handled",
+        "hidden state: module or class attribute sales",
+        "statement: ExceptHandler",
+    }
     assert report["sampled"] == report["checked"] + report["not_rebuilt"]
 
 

@@ -228,6 +228,8 @@ class _Builder:
         if kind in _CONSTRUCTED:
             return kind(*arguments, **fields)
         if issubclass(kind, BaseException):
+            if "__slots__" in vars(kind) or isinstance(kind.__init__, types.FunctionType):
+                raise UnknownError("hidden state: fields of an exception")
             return _with_fields(kind.__new__(kind, *arguments), fields)
         if issubclass(kind, tuple) and hasattr(kind, "_fields") and not arguments:
             return tuple.__new__(kind, fields.values())

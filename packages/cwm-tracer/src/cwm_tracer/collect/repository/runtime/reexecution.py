@@ -15,12 +15,14 @@ import signal
 import sys
 from typing import Any
 
+from cwm_tracer.collect.repository.runtime.outside import outside_state
 from cwm_tracer.collect.repository.runtime.rebuild import UnknownError
 from cwm_tracer.collect.repository.runtime.steps import Step
 
 _TIMEOUT_S = 10
 _PIPE = 60_000
 _WAYS = 60
+_CHANCE = "depends on chance"
 
 
 def main() -> None:
@@ -37,7 +39,7 @@ def main() -> None:
 def _verdict(job: dict[str, Any]) -> tuple[str, str]:
     """Run a step with no value shared by two variables, then with each way of sharing one.
 
-    One that comes out in two ways depends on chance.
+    One that comes out in two ways, or elsewhere after drawing random numbers, depends on chance.
     """
     try:
         module = module_of(job["path"])
@@ -47,7 +49,7 @@ def _verdict(job: dict[str, Any]) -> tuple[str, str]:
     if first[0] != "mismatch":
         return first[:2]
     if _isolated(job, module, 0, 2) != first:
-        return "unknown", "depends on chance"
+        return "unknown", _CHANCE
     ways = _isolated(job, module, -1, 1)
     if ways[0] == "match" or any(
         _isolated(job, module, way, 1)[0] == "match" for way in range(1, min(ways[2], _WAYS) + 1)
@@ -78,6 +80,7 @@ def _isolated(job: dict[str, Any], module: Any, alias: int, seed: int) -> tuple[
 
 
 def _answer(job: dict[str, Any], module: Any, alias: int) -> tuple[str, str, int]:
+    undrawn = random.getstate()
     try:
         step = Step(job, module, alias)
         difference = step.difference()
@@ -87,7 +90,18 @@ def _answer(job: dict[str, Any], module: Any, alias: int) -> tuple[str, str, int
         return "unknown", f"cannot be run: {type(error).__name__}: {error}"[:500], 0
     if difference is None:
         return "match", "", step.places
+    if random.getstate() != undrawn:
+        return "unknown", _CHANCE, step.places
+    if outside := outside_state(step.mentioned, os.path.realpath(_root(job["path"]))):
+        return "unknown", f"hidden state: module or class attribute {outside[0]}", step.places
     return "mismatch", difference[:2000], step.places
+
+
+def _root(path: str) -> str:
+    """Return the entry of `sys.path` that a file lies in."""
+    wanted = os.path.realpath(path)
+    roots = [os.path.realpath(entry or ".") for entry in sys.path]
+    return max((root for root in roots if wanted.startswith(root + os.sep)), key=len)
 
 
 def module_of(path: str) -> Any:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 from cwm_tracer.capture.values import Renderer
+from cwm_tracer.collect.repository.runtime.outside import Calls, mentioned
 from cwm_tracer.collect.repository.runtime.rebuild import Rebuilder, UnknownError, same_text
+from cwm_tracer.collect.repository.runtime.syntax import (
+    Method,
+    first_line,
+    handler_of,
+    names_read,
+    names_stored,
+    own,
+    statement_at,
+)
 
 _NOTHING = (ast.Pass, ast.Break, ast.Continue, ast.Global, ast.Nonlocal)
 _PLAIN = (
@@ -22,8 +31,6 @@ _PLAIN = (
     ast.Import,
     ast.ImportFrom,
 )
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
 class Step:
@@ -43,11 +50,14 @@ class Step:
         self._module = module
         self._read: set[str] = set()
         self._stored: set[str] = set()
+        self.mentioned: set[str] = set()
+        """Names that the step and the functions that it called mention."""
         self._name = job["module"]
         self._rebuilder = Rebuilder(vars(module), self._name, self._budgets, alias)
         if job["function"].endswith(">"):
             raise UnknownError("part of an expression: a lambda or generator expression")
-        self._statement, self._owners = _statement_at(job["context"], job["line"])
+        self._statement, self._owners = statement_at(job["context"], job["line"])
+        self._handler = handler_of(job["context"], self._statement)
 
     def difference(self) -> str | None:
         """Run the step; return how what follows differs from what was recorded, if it does.
@@ -78,13 +88,15 @@ class Step:
             if node.value is None:
                 return self._compare_state({})
             node = ast.copy_location(ast.Assign([node.target], node.value), node)
+        if isinstance(node, ast.Raise) and node.exc is None:
+            raise UnknownError("hidden state: the exception that is handled")
         namespace = self._namespace(node)
         self._run(node, namespace)
         return self._compare(namespace)
 
     def _result(self, node: Any, what: str) -> str | None:
         """Compare the value of an expression that is returned or yielded."""
-        if any(isinstance(inner, (ast.Yield, ast.YieldFrom, ast.Await)) for inner in _own(node)):
+        if any(isinstance(inner, (ast.Yield, ast.YieldFrom, ast.Await)) for inner in own(node)):
             raise UnknownError("hidden state: what is sent or awaited")
         namespace = self._namespace(node)
         self._run(ast.Assign([ast.Name("__value__", ast.Store())], node), namespace)
@@ -104,7 +116,7 @@ class Step:
         test = ast.Call(ast.Name("bool", ast.Load()), [node.test], [])
         self._run(ast.Assign([ast.Name("__value__", ast.Store())], test), namespace)
         if "__raised__" not in namespace:
-            inside = _first_line(node.body[0]) <= self._next["line"] <= node.body[-1].end_lineno
+            inside = first_line(node.body[0]) <= self._next["line"] <= node.body[-1].end_lineno
             if bool(namespace["__value__"]) != (inside and self._next["line"] != node.lineno):
                 return f"condition is {namespace['__value__']}; line {self._next['line']} follows"
         return self._compare(namespace)
@@ -120,17 +132,17 @@ class Step:
         ]
         self._run(ast.For(node.target, node.iter, body, []), namespace)
         if "__raised__" not in namespace:
-            inside = _first_line(node.body[0]) <= self._next["line"] <= node.body[-1].end_lineno
+            inside = first_line(node.body[0]) <= self._next["line"] <= node.body[-1].end_lineno
             if namespace.pop("__value__", False) != (inside and self._next["line"] != node.lineno):
                 return f"loop leads elsewhere than line {self._next['line']}"
         return self._compare(namespace)
 
     def _namespace(self, node: ast.AST) -> dict[str, Any]:
         """Return the module's names, and those of the state that the code reads."""
-        if any(isinstance(inner, (ast.Yield, ast.YieldFrom, ast.Await)) for inner in _own(node)):
+        if any(isinstance(inner, (ast.Yield, ast.YieldFrom, ast.Await)) for inner in own(node)):
             raise UnknownError("hidden state: what is sent or awaited")
         namespace = dict(vars(self._module))
-        names = _names_read(self._ready(node))
+        names = names_read(self._ready(node))
         if "__cwm_class__" in names:
             namespace["__cwm_class__"] = self._class()
         read = sorted(names & self._locals.keys())
@@ -151,6 +163,13 @@ class Step:
             except UnknownError:
                 continue
             self._read.add(name)
+
+    def _unbound_after(self) -> str:
+        """Return the name that ``except ... as name`` loses if the step is the last one in it."""
+        handler = self._handler
+        if handler is None or handler.lineno <= self._next["line"] <= handler.end_lineno:
+            return ""
+        return str(handler.name or "")
 
     def _may_share(self, name: str) -> bool:
         """Whether a variable that cannot be rebuilt may hold a value of one that was."""
@@ -177,16 +196,19 @@ class Step:
             return node
         function = self._owners[-1].function
         first = function.args.args[0].arg if function and function.args.args else ""
-        return _Method(self._owners[-1].name, first).visit(copy.deepcopy(node))
+        return Method(self._owners[-1].name, first).visit(copy.deepcopy(node))
 
     def _run(self, node: Any, namespace: dict[str, Any]) -> None:
-        self._stored = _names_stored(node)
+        self._stored = names_stored(node)
         tree = ast.Module([self._ready(node)], [])
         code = compile(ast.fix_missing_locations(tree), "<step>", "exec", dont_inherit=True)
+        calls = Calls()
         try:
-            exec(code, namespace)
+            with calls:
+                exec(code, namespace)
         except Exception as error:
             namespace["__raised__"] = self._text(error)
+        self.mentioned = calls.names() | set(mentioned(code))
 
     def _text(self, value: Any) -> str:
         return Renderer(module=self._name, **self._budgets).text(value)
@@ -210,6 +232,7 @@ class Step:
         if self._next["event"] == "exception":
             return f"recorded exception {self._next['value']}"
         state = {**self._locals, **changed}
+        state.pop(self._unbound_after(), None)
         expected = self._next["locals"]
         for name in sorted(state.keys() | expected.keys()):
             got = state.get(name) or None
@@ -218,107 +241,3 @@ class Step:
                     raise UnknownError("hidden state: a variable that may hold a changed value")
                 return f"{name} = {got}, recorded {expected.get(name)}"
         return None
-
-
-class _Owner:
-    """A class around a statement, and the method."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.function: Any = None
-
-
-class _Method(ast.NodeTransformer):
-    def __init__(self, owner: str, first: str) -> None:
-        self._owner = owner.lstrip("_")
-        self._first = first
-
-    def _mangled(self, name: str) -> str:
-        private = name.startswith("__") and not name.endswith("__") and "." not in name
-        return f"_{self._owner}{name}" if private and self._owner else name
-
-    def visit_Attribute(self, node: Any) -> Any:
-        node.attr = self._mangled(node.attr)
-        return self.generic_visit(node)
-
-    def visit_Name(self, node: Any) -> Any:
-        node.id = "__cwm_class__" if node.id == "__class__" else self._mangled(node.id)
-        return node
-
-    def visit_Call(self, node: Any) -> Any:
-        node = self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args:
-            names = ("__cwm_class__", self._first)
-            node.args = [ast.Name(name, ast.Load()) for name in names]
-        return node
-
-
-def _statement_at(context: str, line: int) -> tuple[Any, list[_Owner]]:
-    """Return the statement that a line shows, and the classes around it."""
-    try:
-        tree = ast.parse(context)
-    except SyntaxError:
-        raise UnknownError("context that does not parse") from None
-    found = [pair for pair in _statements(tree, []) if _shown_line(pair[0]) == line]
-    if len(found) != 1:
-        raise UnknownError("several statements on a line" if found else "no statement on the line")
-    return found[0]
-
-
-def _statements(node: ast.AST, owners: list[_Owner]) -> Iterator[tuple[Any, list[_Owner]]]:
-    for child in ast.iter_child_nodes(node):
-        inner = owners
-        if isinstance(child, ast.ClassDef):
-            inner = [*owners, _Owner(child.name)]
-        elif isinstance(node, ast.ClassDef) and isinstance(child, _FUNCTIONS):
-            owners[-1].function = child
-        if isinstance(child, (ast.stmt, ast.ExceptHandler)):
-            yield child, _copied(owners)
-        yield from _statements(child, inner)
-
-
-def _copied(owners: list[_Owner]) -> list[_Owner]:
-    return [copy.copy(owner) for owner in owners]
-
-
-def _shown_line(node: Any) -> int:
-    return int(node.lineno)
-
-
-def _first_line(node: Any) -> int:
-    return min([node.lineno, *(item.lineno for item in getattr(node, "decorator_list", []))])
-
-
-def _own(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk what is evaluated by the code itself, not by functions that it makes."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if not isinstance(child, _SCOPES):
-            yield from _own(child)
-
-
-def _names_read(node: ast.AST) -> set[str]:
-    names: set[str] = set()
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Name) and not isinstance(inner.ctx, ast.Store):
-            names.add(inner.id)
-        if isinstance(inner, ast.AugAssign) and isinstance(inner.target, ast.Name):
-            names.add(inner.target.id)
-    return names
-
-
-def _names_stored(node: ast.AST) -> set[str]:
-    names: set[str] = set()
-    for inner in _own(node):
-        if isinstance(inner, ast.Name) and not isinstance(inner.ctx, ast.Load):
-            names.add(inner.id)
-        if isinstance(inner, ast.alias):
-            names.add(inner.asname or inner.name.partition(".")[0])
-    comprehensions = [node_ for node_ in _own(node) if isinstance(node_, ast.comprehension)]
-    hidden = {
-        name.id
-        for part in comprehensions
-        for name in ast.walk(part.target)
-        if isinstance(name, ast.Name)
-    }
-    return {name for name in names - hidden if not name.startswith("__cwm") and name != "__value__"}
