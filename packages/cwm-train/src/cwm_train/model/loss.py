@@ -1,6 +1,6 @@
 """Cross-entropy of the output head without the whole logits in memory.
 
-Shapes: N tokens that carry loss, D width, V vocabulary, C tokens in a chunk.
+Shapes: N tokens that carry loss, D width, V vocabulary, C tokens in a chunk, R of them in a block.
 """
 
 from __future__ import annotations
@@ -13,63 +13,96 @@ from torch import Tensor
 IGNORE = -100
 """Label of a position that carries no loss."""
 
-CHUNK_BYTES = 32 * 2**20
-"""Target size of one chunk of fp32 logits."""
+CHUNK_BYTES = 256 * 2**20
+"""Target size of one chunk of logits, counted in fp32. The gradient of the head is summed over
+chunks, which costs as much as a hundred tokens each time: chunks must not be much smaller."""
+
+BLOCK_ELEMENTS = 2**20
+"""Logits that a CPU turns into their gradient at once: as many as stay in its cache."""
 
 
-def chunk_rows(vocab_size: int, chunk_bytes: int = CHUNK_BYTES) -> int:
-    """Return how many rows of logits fit into `chunk_bytes`, at least 16."""
-    return max(16, chunk_bytes // (4 * vocab_size))
+def chunk_rows(vocab_size: int) -> int:
+    """Return how many rows of logits fit into `CHUNK_BYTES`, at least 16."""
+    return max(16, CHUNK_BYTES // (4 * vocab_size))
 
 
 class _HeadCrossEntropy(torch.autograd.Function):
     """Sum of the negative log-likelihoods; gradients are computed chunk by chunk in `forward`.
 
     Doing so needs each chunk's logits once, so nothing is recomputed and at most one chunk of
-    logits lives at a time.
+    logits lives at a time, in the precision of the matrix products.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden_nd: Tensor, weight_vd: Tensor, labels_n: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden_nd: Tensor, weight_vd: Tensor, labels_n: Tensor, dtype: torch.dtype
+    ) -> Tensor:
         need_grad = any(ctx.needs_input_grad[:2])
+        cast_nd, cast_vd = hidden_nd.to(dtype), weight_vd.to(dtype)
         total = hidden_nd.new_zeros((), dtype=torch.float32)
-        grad_hidden_nd = torch.empty_like(hidden_nd) if need_grad else None
-        grad_weight_vd = torch.zeros_like(weight_vd, dtype=torch.float32) if need_grad else None
-        size = chunk_rows(weight_vd.shape[0])
-        for start in range(0, hidden_nd.shape[0], size):
-            hidden_cd, labels_c = hidden_nd[start : start + size], labels_n[start : start + size]
-            logprobs_cv = (hidden_cd @ weight_vd.T).float().log_softmax(-1)
-            total = total - logprobs_cv.gather(1, labels_c[:, None]).sum()
-            if grad_hidden_nd is None or grad_weight_vd is None:
-                continue
-            grad_cv = logprobs_cv.exp_()
-            grad_cv.scatter_add_(1, labels_c[:, None], grad_cv.new_full((len(labels_c), 1), -1.0))
-            grad_cv = grad_cv.to(hidden_nd.dtype)
-            torch.mm(grad_cv, weight_vd, out=grad_hidden_nd[start : start + size])
-            if hidden_nd.dtype == torch.float32:
-                grad_weight_vd.addmm_(grad_cv.T, hidden_cd)
-            else:
-                grad_weight_vd += grad_cv.T @ hidden_cd
-        ctx.save_for_backward(grad_hidden_nd, grad_weight_vd)
+        grad_hidden_nd = torch.empty_like(cast_nd) if need_grad else None
+        grad_weight_vd = None
+        for part in _parts(len(labels_n), chunk_rows(len(weight_vd))):
+            logits_cv = cast_nd[part] @ cast_vd.T
+            total += _losses(logits_cv, labels_n[part], need_grad)
+            if grad_hidden_nd is not None:
+                torch.mm(logits_cv, cast_vd, out=grad_hidden_nd[part])
+                grad_weight_vd = _plus(grad_weight_vd, logits_cv.T, cast_nd[part])
+        if need_grad and grad_weight_vd is None:
+            grad_weight_vd = torch.zeros_like(weight_vd, dtype=torch.float32)
+        ctx.gradients = grad_hidden_nd, grad_weight_vd
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None]:
-        grad_hidden_nd, grad_weight_vd = ctx.saved_tensors
-        return grad_hidden_nd * grad_outputs[0], grad_weight_vd * grad_outputs[0], None
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        if ctx.gradients is None:
+            raise RuntimeError("the gradient of head_cross_entropy can be taken only once")
+        grad_hidden_nd, grad_weight_vd = ctx.gradients
+        ctx.gradients = None  # they are large, and scaled in place
+        scale = grad_outputs[0]
+        return grad_hidden_nd.mul_(scale), grad_weight_vd.mul_(scale), None, None
+
+
+def _parts(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _losses(logits_cv: Tensor, labels_c: Tensor, need_grad: bool) -> Tensor:
+    """Return the summed loss; if wanted, the logits become the gradient of that sum."""
+    total = logits_cv.new_zeros((), dtype=torch.float32)
+    size = len(labels_c)
+    if logits_cv.device.type == "cpu":
+        size = max(8, BLOCK_ELEMENTS // logits_cv.shape[1])
+    for logits_rv, labels_r in zip(logits_cv.split(size), labels_c[:, None].split(size)):
+        logprobs_rv = logits_rv.log_softmax(-1, dtype=torch.float32)
+        total -= logprobs_rv.gather(1, labels_r).sum()
+        if need_grad:
+            grad_rv = logprobs_rv.exp_()
+            grad_rv.scatter_add_(1, labels_r, grad_rv.new_full(labels_r.shape, -1.0))
+            logits_rv.copy_(grad_rv)
+    return total
+
+
+def _plus(total: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
+    """Return ``total + left @ right`` in fp32, reusing `total`."""
+    if total is None:
+        return (left @ right).float()
+    if left.dtype == torch.float32:
+        return total.addmm_(left, right)
+    return total.add_(left @ right)
 
 
 def head_cross_entropy(hidden_nd: Tensor, weight_vd: Tensor, labels_n: Tensor) -> Tensor:
     """Return the summed cross-entropy (nats, fp32) of ``hidden @ weight.T`` against `labels`.
 
-    Under autocast the matrix products run in its precision; the loss is computed in fp32. Second
-    derivatives are not available.
+    Under autocast the matrix products run in its precision; the loss is computed in fp32. The
+    gradient can be taken once; there are no second derivatives.
     """
-    if torch.is_autocast_enabled(hidden_nd.device.type):
-        dtype = torch.get_autocast_dtype(hidden_nd.device.type)
-        hidden_nd, weight_vd = hidden_nd.to(dtype), weight_vd.to(dtype)
-    with torch.autocast(hidden_nd.device.type, enabled=False):
-        return _HeadCrossEntropy.apply(hidden_nd, weight_vd, labels_n)
+    device, dtype = hidden_nd.device.type, hidden_nd.dtype
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+    with torch.autocast(device, enabled=False):
+        return _HeadCrossEntropy.apply(hidden_nd, weight_vd, labels_n, dtype)
 
 
 @torch.no_grad()
