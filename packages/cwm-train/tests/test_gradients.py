@@ -41,9 +41,11 @@ def gradients(model: CwmForCausalLM) -> list[torch.Tensor]:
 
 
 @contextmanager
-def side_by_side(model: CwmForCausalLM, parts: int = 2) -> Iterator[SideBySideGradients]:
+def side_by_side(
+    model: CwmForCausalLM, parts: int = 2, bf16: bool = False
+) -> Iterator[SideBySideGradients]:
     threads = torch.get_num_threads()
-    with closing(SideBySideGradients(model, parts)) as computed:
+    with closing(SideBySideGradients(model, parts, bf16)) as computed:
         yield computed
     torch.set_num_threads(threads)
 
@@ -56,6 +58,18 @@ def test_side_by_side_gives_the_serial_gradient(parts: list[Batch]) -> None:
     torch.testing.assert_close(loss, expected)
     assert len(gradients(shared)) == len(list(shared.parameters()))
     torch.testing.assert_close(gradients(shared), gradients(serial))
+
+
+def test_side_by_side_computes_in_bf16_in_every_process(parts: list[Batch]) -> None:
+    serial, shared = model(), model()
+    expected = SerialGradients(Accelerator(cpu=True), serial, bf16=True).add(parts, 0.01)
+    with side_by_side(shared, 2, bf16=True) as computed:
+        loss = computed.add(parts, 0.01)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(gradients(shared), gradients(serial))
+    exact = model()
+    SerialGradients(Accelerator(cpu=True), exact).add(parts, 0.01)
+    assert not all(torch.equal(a, b) for a, b in zip(gradients(shared), gradients(exact)))
 
 
 def test_side_by_side_follows_the_parameters(parts: list[Batch]) -> None:

@@ -51,6 +51,7 @@ def settings(tmp_path, traces, tokenizer_dir):
             "max_steps": 12,
             "log_every": 1,
             "threads": 1,
+            "precision": "fp32",
         }
         return TrainConfig(**{**fields, **changes})
 
@@ -310,13 +311,10 @@ def test_a_changed_configuration_is_refused(settings):
         pass
 
 
-def test_bf16_trains_where_asked_for(settings):
-    """In a process of its own: accelerate fixes the precision per process."""
-    config = settings(max_steps=3)
-    arguments = [*command(config), "precision=bf16", "batch_tokens=256"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(arguments, env=environment, capture_output=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("threads", [1, 2])
+def test_bf16_trains_where_asked_for(settings, threads):
+    config = settings(max_steps=3, precision="bf16", batch_tokens=512, threads=threads)
+    run_training(config)
     assert all(torch.isfinite(torch.tensor(losses(config.out))))
     assert "bf16" in (config.out / "log.txt").read_text()
 

@@ -24,6 +24,7 @@ from cwm_core.cores import usable_cores
 from cwm_core.errors import RunError
 from cwm_train.data.batch import Batch
 from cwm_train.loop.config import TrainConfig
+from cwm_train.loop.precision import autocast
 from cwm_train.model.transformer import CwmForCausalLM
 
 SMALL = 8_000_000
@@ -33,12 +34,12 @@ SMALL = 8_000_000
 def parallel_parts(config: TrainConfig, accelerator: Accelerator, model: CwmForCausalLM) -> int:
     """Return how many parts of a batch to compute at once; 1: torch's threads share each operation.
 
-    A large or compiled model, one in reduced precision, one that lives on another device or is
-    spread over the processes of a launcher, and one whose attention cannot be pickled take one.
+    A large or compiled model, one that lives on another device or is spread over the processes of
+    a launcher, and one whose attention cannot be pickled take one.
     """
     if accelerator.device.type != "cpu" or accelerator.num_processes > 1 or config.compile:
         return 1
-    if accelerator.mixed_precision != "no" or sum(p.numel() for p in model.parameters()) > SMALL:
+    if sum(p.numel() for p in model.parameters()) > SMALL:
         return 1
     if not _can_be_sent(model.model.attention):
         return 1
@@ -54,14 +55,17 @@ def _can_be_sent(attention: object) -> bool:
     return True
 
 
-def _loss(model: Any, part: Batch) -> Tensor:
-    """Summed loss of a part."""
-    return model(part.ids_bt, part.positions_bt, part.document_bt, labels_bt=part.labels_bt)
+def _loss(model: Any, part: Batch, bf16: bool) -> Tensor:
+    """Summed loss of a part, the matrix products in bf16 if so wanted."""
+    with autocast(part.ids_bt.device, bf16):
+        return model(part.ids_bt, part.positions_bt, part.document_bt, labels_bt=part.labels_bt)
 
 
-def _gradients(model: Any, part: Batch, scale: float) -> tuple[float, tuple[Tensor, ...]]:
+def _gradients(
+    model: Any, part: Batch, scale: float, bf16: bool
+) -> tuple[float, tuple[Tensor, ...]]:
     """Return the summed loss of a part and the gradient of `scale` times it."""
-    loss = _loss(model, part)
+    loss = _loss(model, part, bf16)
     parameters = _trained(model)
     gradients = torch.autograd.grad(loss * scale, parameters, materialize_grads=True)
     return float(loss.detach()), gradients
@@ -74,8 +78,8 @@ def _trained(model: nn.Module) -> list[nn.Parameter]:
 class SerialGradients:
     """One part after the other; works with any number of processes and on any device."""
 
-    def __init__(self, accelerator: Accelerator, model: Any) -> None:
-        self._accelerator, self._model = accelerator, model
+    def __init__(self, accelerator: Accelerator, model: Any, bf16: bool = False) -> None:
+        self._accelerator, self._model, self._bf16 = accelerator, model, bf16
 
     def add(self, parts: list[Batch], scale: float) -> Tensor:
         """Add `scale` times the gradient to the parameters; return this process's summed loss."""
@@ -83,7 +87,7 @@ class SerialGradients:
         for number, part in enumerate(parts):
             last = number == len(parts) - 1
             with nullcontext() if last else self._accelerator.no_sync(self._model):
-                loss = _loss(self._model, part)
+                loss = _loss(self._model, part, self._bf16)
                 # DDP averages gradients over processes; the mean is over tokens of all of them
                 self._accelerator.backward(loss * (scale * self._accelerator.num_processes))
             total += loss.detach()
@@ -96,14 +100,14 @@ class SerialGradients:
 class SideBySideGradients:
     """Parts side by side on the cores of one machine: the first here, the others in helpers."""
 
-    def __init__(self, model: nn.Module, parts: int) -> None:
+    def __init__(self, model: nn.Module, parts: int, bf16: bool = False) -> None:
         # threads of an operation wait for each other actively: together with other processes, or
         # with anything else that runs, they would take turns instead of working
         torch.set_num_threads(1)
         model.share_memory()
-        self._model = model
+        self._model, self._bf16 = model, bf16
         self._parameters = _trained(model)
-        self._helpers = [_Helper(model) for _ in range(parts - 1)]
+        self._helpers = [_Helper(model, bf16) for _ in range(parts - 1)]
 
     def add(self, parts: list[Batch], scale: float) -> Tensor:
         """Add `scale` times the gradient to the parameters; return the summed loss.
@@ -116,7 +120,7 @@ class SideBySideGradients:
             helpers = self._helpers[: len(others)]
             for helper, part in zip(helpers, others):
                 helper.begin(part, scale)
-            loss, gradients = _gradients(self._model, own, scale)
+            loss, gradients = _gradients(self._model, own, scale, self._bf16)
             total += loss
             self._add(gradients)
             for helper in helpers:
@@ -141,14 +145,14 @@ class SideBySideGradients:
 class _Helper:
     """A process that computes gradients into shared memory."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, bf16: bool) -> None:
         # a clean process to fork from: autograd does not survive the fork of one that has used it
         context = torch.multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         self._shared = tuple(torch.zeros_like(p).share_memory_() for p in _trained(model))
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=_help, args=(model, self._shared, theirs), name="gradients", daemon=True
+            target=_help, args=(model, bf16, self._shared, theirs), name="gradients", daemon=True
         )
         self._process.start()
         theirs.close()
@@ -179,7 +183,7 @@ class _Helper:
             self._process.kill()
 
 
-def _help(model: nn.Module, shared: tuple[Tensor, ...], pipe: Connection) -> None:
+def _help(model: nn.Module, bf16: bool, shared: tuple[Tensor, ...], pipe: Connection) -> None:
     """Answer requests until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides when to stop
     torch.set_num_threads(1)
@@ -189,7 +193,8 @@ def _help(model: nn.Module, shared: tuple[Tensor, ...], pipe: Connection) -> Non
         except (EOFError, OSError):
             return
         try:
-            loss, gradients = _gradients(model, Batch(*map(torch.from_numpy, arrays)), scale)
+            part = Batch(*map(torch.from_numpy, arrays))
+            loss, gradients = _gradients(model, part, scale, bf16)
             for place, gradient in zip(shared, gradients):
                 place.copy_(gradient)
             pipe.send((loss, ""))

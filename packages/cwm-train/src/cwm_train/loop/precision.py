@@ -18,8 +18,11 @@ def has_fast_bf16(device: torch.device) -> bool:
     return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
 
 
-def mixed_precision(precision: str, device: torch.device) -> str:
-    """Return accelerate's name for ``auto``, ``fp32`` or ``bf16`` on a device."""
-    if precision == "auto":
-        precision = "bf16" if has_fast_bf16(device) else "fp32"
-    return "bf16" if precision == "bf16" else "no"
+def wants_bf16(precision: str, device: torch.device) -> bool:
+    """Whether ``auto``, ``fp32`` or ``bf16`` means bf16 on a device."""
+    return precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
+
+
+def autocast(device: torch.device, bf16: bool) -> torch.autocast:
+    """Return the context in which matrix products are computed in bf16, if so wanted."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)

@@ -12,7 +12,7 @@ from cwm_core.rundir import RunDir
 from cwm_core.text.tokenizer import Tokenizer
 from cwm_train.loop.config import TrainConfig
 from cwm_train.loop.evaluate import validation_batches
-from cwm_train.loop.precision import mixed_precision
+from cwm_train.loop.precision import wants_bf16
 from cwm_train.loop.setup import build_model, build_sources, build_stream, validation_configs
 from cwm_train.loop.trainer import Trainer
 
@@ -31,13 +31,13 @@ def train_in(run: RunDir, config: TrainConfig) -> Path:
         sources = build_sources(validation_configs(config), tokenizer, "predicted", cache)
     rows = max(1, EVAL_TOKENS // config.sequence_length)
     validation = validation_batches(sources, config.eval_documents, config.sequence_length, rows)
-    device = PartialState().device
-    accelerator = Accelerator(mixed_precision=mixed_precision(config.precision, device))
+    accelerator = Accelerator()
+    device = accelerator.device
     model = build_model(config, tokenizer)
     run.log(
         f"{config.model.name or type(config.model).__name__}: "
         f"{model.config.parameter_count():,} parameters on {device}, "
-        f"{'bf16' if accelerator.mixed_precision == 'bf16' else 'fp32'}"
+        f"{'bf16' if wants_bf16(config.precision, device) else 'fp32'}"
     )
     trainer = Trainer(config, run, accelerator, model, tokenizer, stream, validation)
     return trainer.fit()

@@ -28,6 +28,7 @@ from cwm_train.loop.evaluate import evaluate
 from cwm_train.loop.gradients import SerialGradients, SideBySideGradients, parallel_parts
 from cwm_train.loop.interrupt import Interrupt
 from cwm_train.loop.plot import plot_losses
+from cwm_train.loop.precision import autocast, wants_bf16
 from cwm_train.loop.processes import NoProgress
 from cwm_train.loop.state import TrainState, progress_of
 from cwm_train.model.transformer import CwmForCausalLM
@@ -54,13 +55,14 @@ class Trainer:
         optimizer = config.optimizer.build(model.named_parameters())
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
+        self.bf16 = wants_bf16(config.precision, accelerator.device)
+        self.parallel = parallel_parts(config, accelerator, model)
         wrapped: Any = torch.compile(model) if config.compile else model
         self.wrapped, self.optimizer = accelerator.prepare(wrapped, optimizer)
-        self.parallel = parallel_parts(config, accelerator, model)
         self.gradients: SerialGradients | SideBySideGradients = (
-            SideBySideGradients(model, self.parallel)
+            SideBySideGradients(model, self.parallel, self.bf16)
             if self.parallel > 1
-            else SerialGradients(accelerator, self.wrapped)
+            else SerialGradients(accelerator, self.wrapped, self.bf16)
         )
         self.schedule = config.schedule.build()
         self.ema = Ema(model, config.ema) if config.ema else None
@@ -204,7 +206,7 @@ class Trainer:
         """Measure on the validation documents and log it; empty if there are none."""
         if not self.validation or not self.accelerator.is_main_process:
             return {}
-        with self.ema.applied() if self.ema else nullcontext(), self.accelerator.autocast():
+        with self.ema.applied() if self.ema else nullcontext(), self._autocast():
             found = evaluate(self.model, self.validation, self.tokenizer, self.accelerator.device)
         self.run.log_metrics(
             self.state.step, {f"validation/{key}": value for key, value in found.items()}
@@ -212,6 +214,9 @@ class Trainer:
         text = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in found.items())
         self.run.log(f"step {self.state.step}: validation {text}")
         return found
+
+    def _autocast(self) -> torch.autocast:
+        return autocast(self.accelerator.device, self.bf16)
 
     def save_checkpoint(self) -> None:
         """Write a checkpoint of this moment."""
