@@ -1,0 +1,1 @@
+"""One model over many processes: sharded, cut by heads and columns, cut along the sequence."""
