@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cwm_train.model import loss as loss_module
-from cwm_train.model.loss import head_cross_entropy
+from cwm_train.model.loss import head_cross_entropy, label_scores
 
 
 def drawn(tokens: int, vocabulary: int, width: int = 12) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,3 +81,22 @@ def test_the_whole_logits_never_exist(monkeypatch, precision):
             total = head_cross_entropy(hidden, weight, labels)
         total.backward()
     assert largest.elements <= 500 * 32 < 320 * 500 / 9
+
+
+def test_scores_are_those_of_the_whole_logits(monkeypatch):
+    monkeypatch.setattr(loss_module, "CHUNK_BYTES", 4 * 50 * 20)
+    hidden, weight, labels = drawn(70, 50)
+    label_logprobs, best, best_logprobs = label_scores(hidden, weight, labels)
+    logprobs = (hidden @ weight.T).log_softmax(-1).detach()
+    torch.testing.assert_close(label_logprobs, logprobs[torch.arange(70), labels])
+    torch.testing.assert_close(best_logprobs, logprobs.max(-1).values)
+    assert torch.equal(best, logprobs.argmax(-1))
+
+
+def test_loss_without_labels_is_zero():
+    hidden = torch.randn(0, 8, requires_grad=True)
+    weight = torch.randn(5, 8, requires_grad=True)
+    total = head_cross_entropy(hidden, weight, torch.zeros(0, dtype=torch.long))
+    total.backward()
+    assert float(total.detach()) == 0.0
+    assert weight.grad is not None and not weight.grad.any()

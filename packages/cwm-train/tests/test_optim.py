@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import ValidationError
-from torch.nn.functional import cross_entropy
 
 from cwm_train.model.config import CwmTiny
-from cwm_train.model.loss import head_cross_entropy, label_scores
 from cwm_train.optim.config import AdamW, Muon
 from cwm_train.optim.muon import orthogonalise
 from cwm_train.optim.schedules import Cosine, Linear, Wsd
@@ -100,34 +98,3 @@ def test_stable_part_and_overfull_budget_of_wsd():
     assert factor(0.75) == pytest.approx(0.5)
     with pytest.raises(ValidationError, match="exceed"):
         Wsd(warmup=0.6, decay=0.6)
-
-
-@pytest.mark.parametrize("chunk_bytes", [1, 10**9])
-def test_chunked_loss_equals_the_plain_one(monkeypatch, chunk_bytes):
-    from cwm_train.model import loss
-
-    size = loss.chunk_rows(50, chunk_bytes)
-    monkeypatch.setattr(loss, "chunk_rows", lambda vocab: size)
-    torch.manual_seed(0)
-    hidden, weight = torch.randn(70, 8).requires_grad_(), torch.randn(50, 8).requires_grad_()
-    labels = torch.randint(0, 50, (70,))
-    mine = head_cross_entropy(hidden, weight, labels)
-    plain = cross_entropy(hidden @ weight.T, labels, reduction="sum")
-    assert torch.allclose(mine, plain, rtol=1e-5)
-    for a, b in zip(
-        torch.autograd.grad(3 * mine, (hidden, weight)),
-        torch.autograd.grad(3 * plain, (hidden, weight)),
-    ):
-        assert torch.allclose(a, b, atol=1e-4)
-    logprobs, best, best_logprobs = label_scores(hidden, weight, labels)
-    assert -logprobs.sum() == pytest.approx(float(plain.detach()), rel=1e-5)
-    assert torch.equal(best, (hidden @ weight.T).argmax(-1))
-    assert torch.equal(
-        best_logprobs.argmin(), (hidden @ weight.T).log_softmax(-1).max(-1)[0].argmin()
-    )
-
-
-def test_loss_without_labels_is_zero():
-    hidden = torch.randn(0, 8, requires_grad=True)
-    loss = head_cross_entropy(hidden, torch.randn(5, 8), torch.zeros(0, dtype=torch.long))
-    assert float(loss.detach()) == 0.0
