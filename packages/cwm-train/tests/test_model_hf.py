@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from cwm_train.attention.config import Reference, Sdpa
 from cwm_train.model.config import Cwm32b, CwmModelConfig, CwmTiny, RopeParameters
@@ -58,7 +59,7 @@ def pair(settings: CwmModelConfig, backend: object = None):
         {"num_key_value_heads": 1, "head_dim": 16},
         {"sliding_window": 100},
         {"tie_word_embeddings": True},
-        {"layer_types": ("sliding_attention",) * 4 + ("full_attention",)},
+        {"pattern": "fsss+f", "num_hidden_layers": 6},
     ],
     ids=["gqa", "mha", "mqa", "wide-window", "tied", "last-global"],
 )
@@ -109,6 +110,47 @@ def test_default_configuration_is_hugging_faces():
     for key, value in ours.items():
         if key not in ("architectures", "dtype"):
             assert theirs[key] == value, key
+
+
+@pytest.mark.parametrize(
+    ("pattern", "layers", "letters"),
+    [
+        ("fsss", 8, "fsssfsss"),
+        ("fsss+f", 8, "fsssfssf"),
+        ("fsss+f", 1, "f"),
+        ("sffs", 6, "sffssf"),
+        ("s+ff", 2, "ff"),
+        ("s+sf", 1, "f"),
+    ],
+)
+def test_patterns_fill_the_depth(pattern, layers, letters):
+    kinds = {"f": "full_attention", "s": "sliding_attention"}
+    found = CwmModelConfig(pattern=pattern, num_hidden_layers=layers).layer_pattern
+    assert found == tuple(kinds[letter] for letter in letters)
+
+
+def test_the_release_differs_from_hugging_face_in_the_last_layer_only():
+    theirs = transformers.CwmConfig().layer_types
+    release = Cwm32b(pattern="fsss+f").layer_pattern
+    assert list(Cwm32b().layer_pattern) == theirs
+    assert release[:-1] == tuple(theirs[:-1])
+    assert (theirs[-1], release[-1]) == ("sliding_attention", "full_attention")
+
+
+@pytest.mark.parametrize("pattern", ["", "x", "fs+", "+f", "f+s+f"])
+def test_wrong_patterns_are_refused(pattern):
+    with pytest.raises(ValidationError, match="pattern"):
+        CwmModelConfig(pattern=pattern)
+
+
+def test_configurations_of_older_transformers_are_read():
+    """Before version 5, the rotary parameters stood in two keys."""
+    content = config().to_hf()
+    rope = dict(content.pop("rope_parameters"))
+    content |= {"rope_theta": rope.pop("rope_theta"), "rope_scaling": rope}
+    assert CwmModelConfig.from_hf(content).to_hf() == config().to_hf()
+    content["rope_scaling"] = None
+    assert CwmModelConfig.from_hf(content).rope_parameters.rope_type == "default"
 
 
 def test_configuration_round_trip():

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FULL: Final = "full_attention"
 SLIDING: Final = "sliding_attention"
+PATTERN: Final = r"^[fs]+(\+[fs]+)?$"
+"""What `pattern` looks like."""
 LayerType = Literal["full_attention", "sliding_attention"]
 Initialisation = Literal["normal", "fan_in", "induction"]
 
@@ -78,8 +80,11 @@ class CwmModelConfig(ComponentConfig):
     """Rotary position embedding."""
     sliding_window: int = Field(8192, gt=0)
     """Tokens that a sliding layer sees, the current one included."""
+    pattern: str = Field("fsss", pattern=PATTERN)
+    """Kinds of the layers, `f` full and `s` sliding, repeated over the depth; what follows a `+`
+    replaces the last ones: ``fsss`` is Hugging Face's default, ``fsss+f`` the release's own."""
     layer_types: tuple[LayerType, ...] | None = None
-    """Kind of each layer; by default every fourth, from the first on, is full attention."""
+    """Kind of each layer one by one, instead of `pattern`."""
     mlp_bias: Literal[False] = False
     """CWM has no biases."""
     attention_dropout: float = Field(0.0, ge=0, le=0)
@@ -111,10 +116,13 @@ class CwmModelConfig(ComponentConfig):
 
     @property
     def layer_pattern(self) -> tuple[LayerType, ...]:
-        """Kind of each layer, the default pattern filled in."""
+        """Kind of each layer: `layer_types`, or `pattern` over the depth."""
         if self.layer_types is not None:
             return self.layer_types
-        return tuple(FULL if i % 4 == 0 else SLIDING for i in range(self.num_hidden_layers))
+        repeated, _, last = self.pattern.partition("+")
+        layers = self.num_hidden_layers
+        letters = (repeated * layers)[: max(0, layers - len(last))] + last[-layers:]
+        return tuple(FULL if letter == "f" else SLIDING for letter in letters)
 
     def window(self, layer: int) -> int | None:
         """Return the window of a layer in tokens, `None` for full attention."""
@@ -129,7 +137,7 @@ class CwmModelConfig(ComponentConfig):
 
     def to_hf(self) -> dict[str, Any]:
         """Return the content of a Hugging Face `config.json`."""
-        fields = self.model_dump(exclude={"name", "init", "rope_parameters", "layer_types"})
+        fields = self.model_dump(exclude={"name", "init", "pattern", "rope_parameters"})
         return {
             "architectures": ["CwmForCausalLM"],
             "model_type": "cwm",
@@ -148,6 +156,7 @@ class CwmModelConfig(ComponentConfig):
                 f"{where}: model_type is {config.get('model_type')!r}, not 'cwm'",
                 "give the directory of a CWM model",
             )
+        config = {**config, "rope_parameters": _rope_of(config)}
         known = {k: v for k, v in config.items() if k in cls.model_fields and v is not None}
         if isinstance(known.get("eos_token_id"), int):
             known["eos_token_id"] = (known["eos_token_id"],)
@@ -178,6 +187,14 @@ class CwmModelConfig(ComponentConfig):
         return CwmForCausalLM(config, attention)
 
 
+def _rope_of(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the rotary parameters; before version 5, `transformers` wrote them in two keys."""
+    if "rope_theta" not in config:
+        return config.get("rope_parameters")
+    scaling = config.get("rope_scaling") or {"rope_type": "default"}
+    return {**scaling, "rope_theta": config["rope_theta"]}
+
+
 SMALL_ROPE = RopeParameters(rope_type="default", rope_theta=1_000_000.0)
 
 
@@ -194,16 +211,8 @@ class CwmTiny(CwmModelConfig):
     max_position_embeddings: int = Field(4096, gt=0)
     rope_parameters: RopeParameters = SMALL_ROPE
     sliding_window: int = Field(64, gt=0)
-    layer_types: tuple[LayerType, ...] | None = None
-    """Kind of each layer; by default sliding, full, full, sliding, and so on."""
+    pattern: str = Field("sffs", pattern=PATTERN)
     init: Initialisation = "induction"
-
-    @property
-    def layer_pattern(self) -> tuple[LayerType, ...]:
-        """Kind of each layer, the default pattern filled in."""
-        if self.layer_types is not None:
-            return self.layer_types
-        return tuple(FULL if i % 4 in (1, 2) else SLIDING for i in range(self.num_hidden_layers))
 
 
 class CwmMini(CwmTiny):

@@ -87,9 +87,16 @@ class DecoderLayer(nn.Module):
         self.mlp = FeedForward(config)
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.recompute: Callable[..., Tensor] | None = None
+        """Calls the layer so that its activations are computed again (`model.recompute`)."""
 
     def forward(self, x_btd: Tensor, context: Context) -> Tensor:
         """Apply the layer."""
+        if self.recompute is None or context.cache is not None or not torch.is_grad_enabled():
+            return self._apply_to(x_btd, context)
+        return self.recompute(self._apply_to, x_btd, context)
+
+    def _apply_to(self, x_btd: Tensor, context: Context) -> Tensor:
         x_btd = x_btd + self.self_attn(self.input_layernorm(x_btd), context)
         return x_btd + self.mlp(self.post_attention_layernorm(x_btd))
 
