@@ -15,13 +15,13 @@ from cwm_train.model.loss import IGNORE
 from cwm_train.model.transformer import CwmForCausalLM
 from cwm_train.optim.config import AdamW, Muon
 from cwm_train.parallel.apply import spread
+from cwm_train.parallel.batch import share_of
 from cwm_train.parallel.config import ParallelConfig
-from cwm_train.parallel.context import stretch
 from cwm_train.parallel.gradients import SpreadGradients, clip
 from cwm_train.parallel.mesh import build_grid
 
 STEPS, ROWS, TOKENS, CLIP = 20, 4, 32, 1.0
-OPTIMIZERS = {"adamw": AdamW(lr=2e-3, eps=1e-6), "muon": Muon(lr=0.01)}
+OPTIMIZERS = {"adamw": AdamW(lr=2e-3, eps=1e-5), "muon": Muon(lr=0.01)}
 
 
 def small_model(**changes: object) -> CwmForCausalLM:
@@ -86,8 +86,7 @@ def train_spread(
     for step in range(STEPS):
         batch = batch_of(step)
         scale = 1 / batch.loss_tokens
-        rows = [tensor[grid.data_rank :: grid.sizes.data] for tensor in vars(batch).values()]
-        own = stretch(Batch(*rows), grid.context_rank, grid.sizes.context)
+        own = share_of(batch, grid)
         parts = own.split(1)  # accumulated
         losses.append(float(gradients.add(parts, scale)) * scale)
         clip(model.parameters(), CLIP)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from cwm_train.data.document import Document, DocumentSource
 from cwm_train.data.packing import best_fit
 from cwm_train.model.loss import IGNORE
 from cwm_train.model.transformer import CwmForCausalLM
+from cwm_train.parallel.apply import whole_sequences
+from cwm_train.parallel.batch import own_batches
+from cwm_train.parallel.mesh import Grid
 
 
 def validation_batches(
@@ -31,33 +34,46 @@ def validation_batches(
 
 @torch.no_grad()
 def evaluate(
-    model: CwmForCausalLM, batches: Iterable[Batch], tokenizer: Tokenizer, device: torch.device
+    model: CwmForCausalLM,
+    batches: list[Batch],
+    tokenizer: Tokenizer,
+    device: torch.device,
+    grid: Grid | None = None,
 ) -> dict[str, float]:
     """Return mean loss (nats per token), token accuracy and frame accuracy.
+
+    With a `grid` every process must call this; each takes its share of the batches.
 
     A frame counts as right when the model's first choice is right at every token of it, given
     all true tokens before.
     """
     frame_end = tokenizer.special_ids.get(FRAME_SEP, -1)
     sums = torch.zeros(5, dtype=torch.float64)
-    for batch in batches:
-        batch = batch.to(device)
-        logprobs_n, greedy_n, _ = model.scores(
-            batch.ids_bt,
-            batch.labels_bt,
-            positions_bt=batch.positions_bt,
-            document_bt=batch.document_bt,
-        )
-        labels_n, document_n = labelled(batch)
-        right_n = greedy_n == labels_n
-        frames, right_frames = frame_counts(labels_n, document_n, right_n, frame_end)
-        counts = (-logprobs_n.double().sum(), right_n.sum(), len(labels_n), right_frames, frames)
-        sums += torch.tensor([float(x) for x in counts], dtype=torch.float64)
+    with whole_sequences(model):
+        for batch in own_batches(batches, grid) if grid else batches:
+            sums += _sums(model, batch.to(device), frame_end)
+    if grid:
+        sums = grid.total(sums.to(device))
     loss, right, tokens, right_frames, frames = sums.tolist()
     result = {"loss": loss / max(tokens, 1), "token_accuracy": right / max(tokens, 1)}
     if frames:
         result["frame_accuracy"] = right_frames / frames
     return result
+
+
+def _sums(model: CwmForCausalLM, batch: Batch, frame_end: int) -> Tensor:
+    """Return summed loss, right tokens, tokens, right frames and frames of a batch, (5,)."""
+    logprobs_n, greedy_n, _ = model.scores(
+        batch.ids_bt,
+        batch.labels_bt,
+        positions_bt=batch.positions_bt,
+        document_bt=batch.document_bt,
+    )
+    labels_n, document_n = labelled(batch)
+    right_n = greedy_n == labels_n
+    frames, right_frames = frame_counts(labels_n, document_n, right_n, frame_end)
+    counts = (-logprobs_n.double().sum(), right_n.sum(), len(labels_n), right_frames, frames)
+    return torch.tensor([float(x) for x in counts], dtype=torch.float64)
 
 
 def labelled(batch: Batch) -> tuple[Tensor, Tensor]:

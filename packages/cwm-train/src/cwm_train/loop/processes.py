@@ -8,11 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from typing import Any
 
 from cwm_core.errors import ConfigError, CwmError, RunError
 from cwm_core.rundir import MetricLogger, RunDir, open_run
 from cwm_train.loop.config import TrainConfig
+from cwm_train.parallel.config import check_length
+
+_LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Timed out")
+"""What torch's RuntimeError says when a collective fails."""
 
 
 class FollowedRun(RunDir):
@@ -48,14 +53,16 @@ def open_shared_run(config: TrainConfig) -> Iterator[RunDir]:
     Raises what `open_run` does; ConfigError when a batch has fewer rows than there are processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        config.parallel.sizes(1)
         with open_run(config.out, "train", config) as run:
             yield run
         return
     from accelerate.state import PartialState
 
-    state = PartialState(cpu=not _has_distributed_accelerator())
-    check_rows(config, state.num_processes)
-    with ExitStack() as stack:
+    timeout = timedelta(seconds=config.parallel.timeout_s)
+    state = PartialState(cpu=not _has_distributed_accelerator(), timeout=timeout)
+    check_shares(config, state.num_processes)
+    with ExitStack() as stack, lost_processes():
         yield _open_first(config, stack) if state.is_main_process else _follow(config)
         state.wait_for_everyone()
     state.destroy_process_group()
@@ -95,12 +102,34 @@ def _follow(config: TrainConfig) -> RunDir:
     return run
 
 
-def check_rows(config: TrainConfig, processes: int) -> None:
-    """Raise ConfigError when a batch has fewer rows than there are processes."""
+def check_shares(config: TrainConfig, processes: int) -> None:
+    """Raise ConfigError when the processes cannot share a batch, or a sequence, evenly enough."""
+    sizes = config.parallel.sizes(processes)
     rows = config.batch_tokens // config.sequence_length
-    if rows < processes:
+    if rows < sizes.data:
         raise ConfigError(
             f"batch_tokens ({config.batch_tokens}) holds {rows} rows of {config.sequence_length} "
-            f"tokens for {processes} processes",
+            f"tokens for {sizes.data} processes",
             "raise batch_tokens or start fewer processes",
         )
+    check_length(config.sequence_length, sizes)
+
+
+@contextmanager
+def lost_processes() -> Iterator[None]:
+    """Say it plainly when another process of the run is gone or silent.
+
+    Raises RunError in place of what torch raises when a collective fails.
+    """
+    from torch.distributed import DistError
+
+    try:
+        yield
+    except (DistError, RuntimeError) as error:
+        text = str(error)
+        if not isinstance(error, DistError) and not any(sign in text for sign in _LOST):
+            raise
+        raise RunError(
+            f"another process of this run is gone or does not answer: {text.splitlines()[0]}",
+            "its own output says why; the same command continues from the last checkpoint",
+        ) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import distributed
 
 from cwm_core.components import ComponentConfig
 from cwm_core.errors import ConfigError
@@ -16,8 +17,14 @@ from cwm_train.checkpoint.hf import check_weights, read_weights, with_tokenizer
 from cwm_train.data.document import DocumentSource
 from cwm_train.data.stream import PackedStream
 from cwm_train.loop.config import TrainConfig
+from cwm_train.loop.precision import wants_bf16
 from cwm_train.model.config import CwmModelConfig
+from cwm_train.model.recompute import apply_activation_checkpointing
 from cwm_train.model.transformer import CwmForCausalLM
+from cwm_train.parallel.apply import spread
+from cwm_train.parallel.compiled import compile_layers
+from cwm_train.parallel.float8 import use_float8
+from cwm_train.parallel.mesh import Grid, build_grid
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +51,29 @@ def build_model(config: TrainConfig, tokenizer: Tokenizer) -> CwmForCausalLM:
         check_weights(model, weights, config.init_from)
         model.load_state_dict(weights)
     return model
+
+
+def fit_to_hardware(
+    config: TrainConfig, model: CwmForCausalLM, device: torch.device
+) -> Grid | None:
+    """Prepare a model for its device and the processes of the run, in place.
+
+    Returns how the processes are arranged, `None` for one alone. Raises ConfigError where the
+    model, the machine or the number of processes does not allow what the configuration asks for.
+    """
+    if config.float8 != "none":
+        use_float8(model, config.float8, device)
+    if config.recompute != "none":
+        apply_activation_checkpointing(model, config.recompute)
+    if config.compile:
+        compile_layers(model)
+    if not distributed.is_initialized():
+        model.to(device)
+        return None
+    grid = build_grid(config.parallel, device)
+    compute = torch.bfloat16 if wants_bf16(config.precision, device) else None
+    spread(model, grid, compute, config.parallel.reshard_after_forward)
+    return grid
 
 
 def build_sources(

@@ -62,7 +62,7 @@ class ParallelConfig(BaseModel):
     """Seconds after which a process that does not answer counts as lost."""
 
     def sizes(self, processes: int) -> Sizes:
-        """Return the dimensions for a number of processes; raises ConfigError if they do not fit."""
+        """Return the dimensions for a number of processes; ConfigError if they do not fit."""
         taken = self.replicate * self.context * self.tensor
         shard = self.shard if self.shard is not None else max(1, processes // taken)
         sizes = Sizes(self.replicate, shard, self.context, self.tensor)
@@ -73,3 +73,14 @@ class ParallelConfig(BaseModel):
                 f"start {sizes.processes} (torchrun --nproc-per-node), or change parallel.*",
             )
         return sizes
+
+
+def check_length(sequence_length: int, sizes: Sizes) -> None:
+    """Raise ConfigError when processes cannot share a sequence evenly."""
+    parts = sizes.context * sizes.tensor
+    if sequence_length % parts:
+        raise ConfigError(
+            f"sequence_length ({sequence_length}) is no multiple of {parts}, the product of "
+            "parallel.context and parallel.tensor, which share each sequence",
+            f"set sequence_length={max(1, sequence_length // parts) * parts}",
+        )

@@ -16,31 +16,11 @@ import torch
 from torch import Tensor, distributed
 from torch.distributed import ProcessGroup
 
-from cwm_core.errors import ConfigError
 from cwm_train.attention.base import Attention, Layout
-from cwm_train.data.batch import Batch
 from cwm_train.parallel.exchange import Route, fetch_halo, route
 
 _NO_DOCUMENT = -2
 """Document of fetched tokens that a row does not need; no query has it."""
-
-
-def check_length(sequence_length: int, context: int, tensor: int) -> None:
-    """Raise ConfigError when processes cannot share a sequence evenly."""
-    if sequence_length % (context * tensor):
-        raise ConfigError(
-            f"sequence_length ({sequence_length}) is no multiple of parallel.context x "
-            f"parallel.tensor ({context * tensor}), which share each sequence",
-            f"set sequence_length={sequence_length // (context * tensor) * context * tensor}",
-        )
-
-
-def stretch(batch: Batch, rank: int, processes: int) -> Batch:
-    """Return the tokens of a batch that are the business of one process."""
-    length = batch.ids_bt.shape[1] // processes
-    part = slice(rank * length, (rank + 1) * length)
-    tensors = (batch.ids_bt, batch.positions_bt, batch.document_bt, batch.labels_bt)
-    return Batch(*(tensor[:, part].contiguous() for tensor in tensors))
 
 
 @dataclass(frozen=True)
@@ -77,6 +57,7 @@ class ContextAttention:
         distributed.all_reduce(everyone, group=self._group)
         return everyone.tolist()
 
+    @torch.compiler.disable(recursive=False)
     def __call__(self, q_bhte: Tensor, k_bgte: Tensor, v_bgte: Tensor, plan: Any) -> Tensor:
         """Attend."""
         if not isinstance(plan, SpreadPlan):

@@ -23,10 +23,10 @@ def shard(
     gradients are summed in fp32. With `replicate` copies, gradients are summed over these, too.
     """
     policy = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=torch.float32)
-    settings = {"mesh": grid.sharding, "mp_policy": policy}
+    mesh = grid.sharding
     for layer in model.model.layers:
-        fully_shard(layer, reshard_after_forward=reshard_after_forward, **settings)
-    fully_shard(model, **settings)
+        fully_shard(layer, mesh=mesh, mp_policy=policy, reshard_after_forward=reshard_after_forward)
+    fully_shard(model, mesh=mesh, mp_policy=policy)
     register_fsdp_forward_method(model, "scores")
 
 

@@ -52,11 +52,12 @@ def spread_products(model: CwmForCausalLM, mesh: DeviceMesh) -> None:
 
 
 def _layer_plan() -> dict[str, ParallelStyle]:
-    gathered = {"desired_input_layouts": (Replicate(), None)}
     column, row = ColwiseParallel(), RowwiseParallel(output_layouts=_TOKENS)
     return {
         "input_layernorm": SequenceParallel(),
-        "self_attn": PrepareModuleInput(input_layouts=(_TOKENS, None), **gathered),
+        "self_attn": PrepareModuleInput(
+            input_layouts=(_TOKENS, None), desired_input_layouts=(Replicate(), None)
+        ),
         "self_attn.q_proj": column,
         "self_attn.k_proj": column,
         "self_attn.v_proj": column,
