@@ -23,7 +23,7 @@ from cwm_train.commands.train import run_training
 from cwm_train.data.config import Text, Traces
 from cwm_train.data.mixers import Weighted
 from cwm_train.loop.config import TrainConfig
-from cwm_train.loop.processes import check_rows
+from cwm_train.loop.processes import check_shares
 from cwm_train.model.config import CwmTiny
 from cwm_train.optim.config import AdamW
 
@@ -348,6 +348,6 @@ def test_two_processes_compute_the_losses_of_one(settings, tmp_path):
 
 
 def test_every_process_needs_a_row(settings):
-    check_rows(settings(), 4)
+    check_shares(settings(), 4)
     with pytest.raises(ConfigError, match="holds 4 rows of 256 tokens for 5 processes"):
-        check_rows(settings(), 5)
+        check_shares(settings(), 5)
