@@ -35,7 +35,14 @@ from cwm_core.testing.conformance import check_component, declared
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 COMPONENTS = DOCS / "components"
-LIFECYCLE = ("run_started", "metrics", "checkpoint_saved", "trajectory_finished", "run_finished")
+LIFECYCLE = (
+    "run_started",
+    "metrics",
+    "checkpoint_saved",
+    "validation",
+    "trajectory_finished",
+    "run_finished",
+)
 CONFIGS = {
     "trace functions": "cwm_tracer.collect.functions_config:FunctionsConfig",
     "trace tests": "cwm_tracer.collect.repository.config:TestsConfig",

@@ -52,11 +52,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             _give_default_mode(temporary)
-            _sync(temporary)
+            sync(temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync(path.parent)
+        sync(path.parent)
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
@@ -66,7 +66,8 @@ def atomic_write(path: Path, content: bytes | str) -> None:
         temporary.write_bytes(data)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

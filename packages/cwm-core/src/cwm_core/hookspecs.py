@@ -152,6 +152,11 @@ def cwm_checkpoint_saved(run_dir: Path, path: Path, step: int) -> None:
 
 
 @hookspec
+def cwm_validation(model: Any, tokenizer: Any, step: int, metrics: dict[str, float]) -> None:
+    """A training run measures its model, which is in evaluation precision; add to `metrics`."""
+
+
+@hookspec
 def cwm_trajectory_finished(run_dir: Path, trajectory: Trajectory) -> None:
     """An episode ended."""
 

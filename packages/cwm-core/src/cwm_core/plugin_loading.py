@@ -20,6 +20,7 @@ _LIFECYCLE = (
     "cwm_run_started",
     "cwm_metrics",
     "cwm_checkpoint_saved",
+    "cwm_validation",
     "cwm_trajectory_finished",
     "cwm_run_finished",
 )

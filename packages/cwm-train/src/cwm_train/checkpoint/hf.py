@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cwm_core.atomic import atomic_path, atomic_write, disk_errors
+from cwm_core.atomic import atomic_write, disk_errors
 from cwm_core.errors import DataError
 from cwm_core.text.special_tokens import BEGIN_OF_TEXT, END_OF_TEXT, EOM, EOT, PAD
 from cwm_core.text.tokenizer import Tokenizer
 from cwm_train.attention.base import Attention
+from cwm_train.checkpoint.shards import read_weights as read_shards
+from cwm_train.checkpoint.shards import write_shards
+from cwm_train.checkpoint.tensors import TENSORS
+from cwm_train.checkpoint.tensors import read_weights as read_tensor_weights
 from cwm_train.model.config import CwmModelConfig
 from cwm_train.model.transformer import CwmForCausalLM
-
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 
 
 def with_tokenizer(config: CwmModelConfig, tokenizer: Tokenizer) -> CwmModelConfig:
@@ -37,29 +36,46 @@ def with_tokenizer(config: CwmModelConfig, tokenizer: Tokenizer) -> CwmModelConf
     )
 
 
-def save_pretrained(model: CwmForCausalLM, tokenizer: Tokenizer | None, directory: Path) -> None:
-    """Write config.json, generation_config.json, model.safetensors and the tokenizer's files.
+def save_pretrained(
+    model: CwmForCausalLM,
+    tokenizer: Tokenizer | None,
+    directory: Path,
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write the weights (`weights`, or the model's own) and what `save_description` does.
 
-    Each file appears whole or not at all. Raises `RunError` when the disk refuses.
+    A large model is cut into several files with an index. Each file appears whole or not at all.
+    Raises `RunError` when the disk refuses.
     """
     directory = Path(directory)
     with disk_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    config = {**model.config.to_hf(), "dtype": dtype}
-    generation = {
-        key: config[key]
-        for key in ("bos_token_id", "eos_token_id", "pad_token_id")
-        if config[key] is not None
-    }
-    weights = {name: tensor.contiguous().cpu() for name, tensor in own_weights(model).items()}
-    with atomic_path(directory / WEIGHTS) as temporary:
-        save_file(weights, temporary, metadata={"format": "pt"})
-    _write_json(directory / "generation_config.json", generation)
+    weights = own_weights(model) if weights is None else weights
+    sizes = {name: tensor.nbytes for name, tensor in weights.items()}
+    write_shards(directory, sizes, lambda names: {name: weights[name].cpu() for name in names})
+    save_description(model, tokenizer, directory)
+
+
+def save_description(model: CwmForCausalLM, tokenizer: Tokenizer | None, directory: Path) -> None:
+    """Write what a model directory holds beside the weights."""
+    write_description(model.config, next(model.parameters()).dtype, tokenizer, directory)
+
+
+def write_description(
+    config: CwmModelConfig, dtype: torch.dtype, tokenizer: Tokenizer | None, directory: Path
+) -> None:
+    """Write the tokenizer's files, generation_config.json and config.json, in this order."""
     if tokenizer is not None:
         with disk_errors(directory):
             tokenizer.save(directory)
-    _write_json(directory / "config.json", config)
+    content = {**config.to_hf(), "dtype": str(dtype).removeprefix("torch.")}
+    generation = {
+        key: content[key]
+        for key in ("bos_token_id", "eos_token_id", "pad_token_id")
+        if content[key] is not None
+    }
+    for name, fields in (("generation_config.json", generation), ("config.json", content)):
+        atomic_write(directory / name, json.dumps(fields, indent=2) + "\n")
 
 
 def own_weights(model: CwmForCausalLM) -> dict[str, Tensor]:
@@ -68,10 +84,6 @@ def own_weights(model: CwmForCausalLM) -> dict[str, Tensor]:
     if model.config.tie_word_embeddings:
         weights.pop("lm_head.weight", None)
     return weights
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    atomic_write(path, json.dumps(content, indent=2) + "\n")
 
 
 def load_pretrained(
@@ -84,13 +96,18 @@ def load_pretrained(
     directory = Path(directory)
     model = load_model(directory, attention, device, dtype)
     tokenizer = Tokenizer.load(directory)
-    if tokenizer.vocab_size > model.config.vocab_size:
+    check_vocabulary(tokenizer, model.config, directory)
+    return model, tokenizer
+
+
+def check_vocabulary(tokenizer: Tokenizer, config: CwmModelConfig, where: Path) -> None:
+    """Raise `DataError` if a tokenizer has ids that a model does not know."""
+    if tokenizer.vocab_size > config.vocab_size:
         raise DataError(
-            f"{directory}: the tokenizer has {tokenizer.vocab_size} ids, the model only "
-            f"{model.config.vocab_size}",
+            f"{where}: the tokenizer has {tokenizer.vocab_size} ids, the model only "
+            f"{config.vocab_size}",
             "use the tokenizer that the model was trained with",
         )
-    return model, tokenizer
 
 
 def load_model(
@@ -103,35 +120,24 @@ def load_model(
     config = CwmModelConfig.load(directory)
     with torch.device("meta"):
         model = CwmForCausalLM(config, attention)
-    weights = read_weights(Path(directory))
+    weights = read_weights(Path(directory), device, dtype)
     if config.tie_word_embeddings and "model.embed_tokens.weight" in weights:
         weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])
     check_weights(model, weights, Path(directory))
-    weights = {name: tensor.to(device, dtype) for name, tensor in weights.items()}
     model.load_state_dict(weights, assign=True)
     if config.tie_word_embeddings:
         model.lm_head.weight = model.model.embed_tokens.weight
     return model.eval()
 
 
-def read_weights(directory: Path) -> dict[str, Tensor]:
-    """Read model.safetensors, or all shards that its index names."""
-    index = directory / INDEX
-    try:
-        names = (
-            sorted(set(json.loads(index.read_text())["weight_map"].values()))
-            if index.exists()
-            else [WEIGHTS]
-        )
-        weights: dict[str, Tensor] = {}
-        for name in names:
-            weights |= load_file(directory / name)
-        return weights
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise DataError(
-            f"cannot read the weights in {directory}: {error}",
-            "give a model directory: <run>/model, or one of <run>/checkpoints",
-        ) from error
+def read_weights(
+    directory: Path, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
+    """Read a model directory's weights, or a training checkpoint's; `DataError` if damaged."""
+    if (directory / TENSORS).is_dir():
+        found = read_tensor_weights(directory / TENSORS)
+        return {name: tensor.to(device, dtype) for name, tensor in found.items()}
+    return read_shards(directory, device, dtype)
 
 
 def check_weights(model: CwmForCausalLM, weights: dict[str, Tensor], where: Path) -> None:

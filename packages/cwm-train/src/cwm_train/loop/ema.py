@@ -18,18 +18,15 @@ class Ema:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self._parameters: list[Tensor] = list(model.parameters())
         self._decay = decay
-        self.averages: list[Tensor] = [p.detach().clone() for p in self._parameters]
+        self.named = {name: p.detach().clone() for name, p in model.named_parameters()}
+        """The averages, by the names of the parameters."""
+        self.averages: list[Tensor] = list(self.named.values())
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take the current weights in."""
         decay = min(self._decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self.averages, self._parameters, 1 - decay)
-
-    @torch.no_grad()
-    def load(self, averages: list[Tensor]) -> None:
-        """Restore the averages of a checkpoint."""
-        torch._foreach_copy_(self.averages, averages)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

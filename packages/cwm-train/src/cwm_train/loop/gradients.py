@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import signal
 import traceback
-from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.multiprocessing
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from cwm_core.cores import usable_cores
@@ -26,18 +24,49 @@ from cwm_train.data.batch import Batch
 from cwm_train.loop.config import TrainConfig
 from cwm_train.loop.precision import autocast
 from cwm_train.model.transformer import CwmForCausalLM
+from cwm_train.parallel.gradients import SpreadGradients
+from cwm_train.parallel.mesh import Grid
 
 SMALL = 8_000_000
 """Parameters up to which parts are computed side by side; larger products use all cores."""
 
 
-def parallel_parts(config: TrainConfig, accelerator: Accelerator, model: CwmForCausalLM) -> int:
+class Gradients(Protocol):
+    """A way to the gradient of a step."""
+
+    at_once: int
+    """Parts of a batch that are computed at the same time."""
+
+    def add(self, parts: list[Batch], scale: float) -> Tensor:
+        """Add `scale` times the gradient to the parameters; return the loss summed over all."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
+
+
+def choose_gradients(
+    config: TrainConfig,
+    model: CwmForCausalLM,
+    device: torch.device,
+    grid: Grid | None,
+    bf16: bool,
+) -> Gradients:
+    """Return the fastest way to the gradient for a model on its device and processes."""
+    if grid is not None:
+        return SpreadGradients(model, grid)
+    parts = parallel_parts(config, device, model)
+    return SideBySideGradients(model, parts, bf16) if parts > 1 else SerialGradients(model, bf16)
+
+
+def parallel_parts(config: TrainConfig, device: torch.device, model: CwmForCausalLM) -> int:
     """Return how many parts of a batch to compute at once; 1: torch's threads share each operation.
 
-    A large or compiled model, one that lives on another device or is spread over the processes of
-    a launcher, and one whose attention cannot be pickled take one.
+    A large or compiled model, one that lives on another device than the CPU, and one whose
+    attention cannot be pickled take one.
     """
-    if accelerator.device.type != "cpu" or accelerator.num_processes > 1 or config.compile:
+    if device.type != "cpu" or config.compile:
         return 1
     if sum(p.numel() for p in model.parameters()) > SMALL:
         return 1
@@ -76,20 +105,19 @@ def _trained(model: nn.Module) -> list[nn.Parameter]:
 
 
 class SerialGradients:
-    """One part after the other; works with any number of processes and on any device."""
+    """One part after the other, on any device."""
 
-    def __init__(self, accelerator: Accelerator, model: Any, bf16: bool = False) -> None:
-        self._accelerator, self._model, self._bf16 = accelerator, model, bf16
+    at_once = 1
+
+    def __init__(self, model: nn.Module, bf16: bool = False) -> None:
+        self._model, self._bf16 = model, bf16
 
     def add(self, parts: list[Batch], scale: float) -> Tensor:
-        """Add `scale` times the gradient to the parameters; return this process's summed loss."""
-        total = torch.zeros((), device=self._accelerator.device)
-        for number, part in enumerate(parts):
-            last = number == len(parts) - 1
-            with nullcontext() if last else self._accelerator.no_sync(self._model):
-                loss = _loss(self._model, part, self._bf16)
-                # DDP averages gradients over processes; the mean is over tokens of all of them
-                self._accelerator.backward(loss * (scale * self._accelerator.num_processes))
+        """Add `scale` times the gradient to the parameters; return the summed loss."""
+        total = torch.zeros((), device=parts[0].ids_bt.device)
+        for part in parts:
+            loss = _loss(self._model, part, self._bf16)
+            (loss * scale).backward()
             total += loss.detach()
         return total
 
@@ -105,7 +133,7 @@ class SideBySideGradients:
         # with anything else that runs, they would take turns instead of working
         torch.set_num_threads(1)
         model.share_memory()
-        self._model, self._bf16 = model, bf16
+        self._model, self._bf16, self.at_once = model, bf16, parts
         self._parameters = _trained(model)
         self._helpers = [_Helper(model, bf16) for _ in range(parts - 1)]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from accelerate.state import PartialState
 
 from cwm_core.rundir import RunDir
@@ -13,8 +13,15 @@ from cwm_core.text.tokenizer import Tokenizer
 from cwm_train.loop.config import TrainConfig
 from cwm_train.loop.evaluate import validation_batches
 from cwm_train.loop.precision import wants_bf16
-from cwm_train.loop.setup import build_model, build_sources, build_stream, validation_configs
+from cwm_train.loop.setup import (
+    build_model,
+    build_sources,
+    build_stream,
+    fit_to_hardware,
+    validation_configs,
+)
 from cwm_train.loop.trainer import Trainer
+from cwm_train.model.loss import head_cross_entropy
 
 EVAL_TOKENS = 16384
 """Tokens per validation batch."""
@@ -31,13 +38,14 @@ def train_in(run: RunDir, config: TrainConfig) -> Path:
         sources = build_sources(validation_configs(config), tokenizer, "predicted", cache)
     rows = max(1, EVAL_TOKENS // config.sequence_length)
     validation = validation_batches(sources, config.eval_documents, config.sequence_length, rows)
-    accelerator = Accelerator()
-    device = accelerator.device
+    device = PartialState().device
     model = build_model(config, tokenizer)
+    if config.z_loss:
+        model.head_loss = partial(head_cross_entropy, z_loss=config.z_loss)
     run.log(
         f"{config.model.name or type(config.model).__name__}: "
         f"{model.config.parameter_count():,} parameters on {device}, "
         f"{'bf16' if wants_bf16(config.precision, device) else 'fp32'}"
     )
-    trainer = Trainer(config, run, accelerator, model, tokenizer, stream, validation)
-    return trainer.fit()
+    grid = fit_to_hardware(config, model, device)
+    return Trainer(config, run, model, tokenizer, stream, validation, device, grid).fit()

@@ -14,6 +14,7 @@ from cwm_core.components import ComponentConfig
 from cwm_core.errors import ConfigError
 from cwm_core.text.tokenizer import Tokenizer
 from cwm_train.checkpoint.hf import check_weights, read_weights, with_tokenizer
+from cwm_train.checkpoint.store import newest_checkpoint
 from cwm_train.data.document import DocumentSource
 from cwm_train.data.stream import PackedStream
 from cwm_train.loop.config import TrainConfig
@@ -45,10 +46,11 @@ def build_model(config: TrainConfig, tokenizer: Tokenizer) -> CwmForCausalLM:
     torch.manual_seed(config.seed)
     model = shape.build(attention=config.attention.build())
     if config.init_from is not None:
-        weights = read_weights(config.init_from)
+        source = newest_checkpoint(config.init_from)
+        weights = read_weights(source)
         if shape.tie_word_embeddings:
             weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])
-        check_weights(model, weights, config.init_from)
+        check_weights(model, weights, source)
         model.load_state_dict(weights)
     return model
 

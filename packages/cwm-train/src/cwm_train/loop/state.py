@@ -22,7 +22,15 @@ class TrainState:
     """Training time over all starts."""
     bad_steps: int = 0
     """Steps in a row, up to now, that were skipped."""
+    skipped_steps: int = 0
+    """Steps that were skipped, in all."""
     position: Position = field(default_factory=Position)
+    recent: dict[str, list[float]] = field(default_factory=dict)
+    """Losses and gradient norms of the last steps, by which a spike is known."""
+    window: dict[str, Any] = field(default_factory=dict)
+    """What has been gathered for the next line of metrics."""
+    schedule: float = 0.0
+    """Position in the learning rate's schedule, 0 to 1."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import math
-import resource
 import time
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate.state import PartialState
 from accelerate.utils import broadcast_object_list
 
 from cwm_core.errors import RunError
 from cwm_core.plugins import registry
-from cwm_core.progress import Progress, progress
 from cwm_core.rundir import RunDir
 from cwm_core.text.tokenizer import Tokenizer
-from cwm_train.checkpoint.hf import own_weights, read_weights, save_pretrained
-from cwm_train.checkpoint.store import CheckpointStore, load_state
+from cwm_train.checkpoint.hf import save_pretrained
+from cwm_train.checkpoint.store import CheckpointStore, newest_checkpoint
+from cwm_train.checkpoint.tensors import whole_weights
 from cwm_train.data.batch import Batch, collate
 from cwm_train.data.stream import PackedStream
 from cwm_train.loop.config import TrainConfig
 from cwm_train.loop.ema import Ema
 from cwm_train.loop.evaluate import evaluate
-from cwm_train.loop.gradients import SerialGradients, SideBySideGradients, parallel_parts
+from cwm_train.loop.gradients import choose_gradients
 from cwm_train.loop.interrupt import Interrupt
-from cwm_train.loop.plot import plot_losses
 from cwm_train.loop.precision import autocast, wants_bf16
-from cwm_train.loop.processes import NoProgress
+from cwm_train.loop.saving import Saving
+from cwm_train.loop.stability import Stability
 from cwm_train.loop.state import TrainState, progress_of
+from cwm_train.loop.watch import Watch
 from cwm_train.model.transformer import CwmForCausalLM
-
-PLOT_EVERY_S = 30.0
+from cwm_train.parallel.batch import share_of
+from cwm_train.parallel.gradients import clip
+from cwm_train.parallel.mesh import Grid
 
 
 class Trainer:
@@ -43,262 +43,188 @@ class Trainer:
         self,
         config: TrainConfig,
         run: RunDir,
-        accelerator: Accelerator,
         model: CwmForCausalLM,
         tokenizer: Tokenizer,
         stream: PackedStream,
         validation: list[Batch],
+        device: torch.device,
+        grid: Grid | None = None,
     ) -> None:
-        self.config, self.run, self.accelerator = config, run, accelerator
-        self.tokenizer, self.stream, self.validation = tokenizer, stream, validation
-        self.model = model
-        optimizer = config.optimizer.build(model.named_parameters())
-        for group in optimizer.param_groups:
+        self.config, self.run, self.device, self.grid = config, run, device, grid
+        self.model, self.tokenizer = model, tokenizer
+        self.stream, self.validation = stream, validation
+        self.optimizer = config.optimizer.build(model.named_parameters())
+        for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
-        self.bf16 = wants_bf16(config.precision, accelerator.device)
-        self.parallel = parallel_parts(config, accelerator, model)
-        wrapped: Any = torch.compile(model) if config.compile else model
-        self.wrapped, self.optimizer = accelerator.prepare(wrapped, optimizer)
-        self.gradients: SerialGradients | SideBySideGradients = (
-            SideBySideGradients(model, self.parallel, self.bf16)
-            if self.parallel > 1
-            else SerialGradients(accelerator, self.wrapped, self.bf16)
-        )
+        self.bf16 = wants_bf16(config.precision, device)
+        self.gradients = choose_gradients(config, model, device, grid, self.bf16)
         self.schedule = config.schedule.build()
         self.ema = Ema(model, config.ema) if config.ema else None
         self.state = TrainState()
         self.store = CheckpointStore(run.path / "checkpoints", config.keep_checkpoints)
+        self.saving = Saving(self.store, model, tokenizer, self.optimizer, self.ema)
+        self.processes = PartialState()
         self._last_checkpoint = time.monotonic()
-        self._last_plot = -math.inf
-        self._window = _Window()
 
     def fit(self) -> Path:
         """Train until the budget is used; return the directory of the final model.
 
         Ctrl-C and SIGTERM write a checkpoint first. Raises `RunError` when too many steps in a
-        row have a loss or gradient that is not finite.
+        row had to be skipped, or the disk refuses a checkpoint.
         """
-        self._resume()
-        total = 1000
-        with (
-            closing(self.gradients),
-            Interrupt() as interrupt,
-            self._progress_bar(total) as bar,
-        ):
+        self._begin()
+        watch = Watch(self.run, self.config, self.state, self.model, self.processes)
+        stability = Stability(self.config.spike_sigmas, self.state.recent)
+        with closing(self.store), closing(self.gradients), Interrupt() as interrupt, watch:
             clock = time.monotonic() - self.state.elapsed_s
             while True:
-                used, stop = self._agree(interrupt.requested)
+                used, stop, save = self._agree(interrupt.requested)
+                if save or stop:
+                    self.save_checkpoint()
                 if used >= 1 or stop:
                     break
-                loss, norm = self._step(self.schedule(used))
+                loss, norm = self._step(used, stability)
                 self.state.elapsed_s = time.monotonic() - clock
-                self._report(loss, norm, used, bar)
-                self._after_step()
+                watch.step(loss, norm, used, self.optimizer)
+                ended = progress_of(self.state, self.config) >= 1
+                if self.state.step % self.config.eval_every == 0 and not ended:
+                    self.validate()
             if stop:
-                self.save_checkpoint()
+                self.store.wait()
                 interrupt.leave()
-            bar.set(total)
-        return self._finish()
+            return self._finish(watch)
 
-    def _progress_bar(self, total: int) -> AbstractContextManager[Progress]:
-        if self.accelerator.is_main_process:
-            return progress(total, "training", unit="‰")
-        return nullcontext(NoProgress())
+    def _agree(self, stop: bool) -> tuple[float, bool, bool]:
+        """Return the used share of the budget, whether to stop and whether a checkpoint is due.
 
-    def _agree(self, stop: bool) -> tuple[float, bool]:
-        """Return the used share of the budget and whether to stop, as the main process sees it.
-
-        Its clock and the signals that it got count for all: processes that leave the loop at
-        different steps would wait for one another for ever.
+        The first process decides for all by its clock and the signals that it got: processes that
+        leave the loop at different steps would wait for one another for ever.
         """
-        found = [(progress_of(self.state, self.config), stop)]
-        if self.accelerator.num_processes > 1:
+        self.store.raise_if_failed()
+        minutes = (time.monotonic() - self._last_checkpoint) / 60
+        every = self.config.checkpoint_every_steps
+        save = minutes > self.config.checkpoint_every_minutes
+        save = save or bool(every and self.state.step and self.state.step % every == 0)
+        found = [(progress_of(self.state, self.config), stop, save)]
+        if self.processes.num_processes > 1:
             broadcast_object_list(found)
-        return found[0]
+        used, stop, save = found[0]
+        return used, stop, save and self.state.step != self.saving.last_step
 
-    def _step(self, factor: float) -> tuple[float, float]:
+    def _step(self, used: float, stability: Stability) -> tuple[float, float]:
         """Do one optimizer step; return loss per token (nats) and gradient norm."""
+        begin = self.state.position
         parts, labelled = self._next_batch()
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
+        self._set_rates(used)
         loss = self._backward(parts, labelled)
-        norm = float(
-            self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.grad_clip)
-        )
-        if math.isfinite(loss) and math.isfinite(norm):
+        norm = clip(self.model.parameters(), self.config.grad_clip)
+        problem = stability.problem(loss=loss, gradient_norm=norm)
+        if problem is None:
             self.optimizer.step()
             self.state.bad_steps = 0
             if self.ema:
                 self.ema.update(self.state.step)
         else:
-            self._skip(loss, norm)
+            self._skip(f"{problem} (batch from row {begin.row} of round {begin.round} on)")
         self.optimizer.zero_grad(set_to_none=True)
         self.state.step += 1
         return loss, norm
 
+    def _set_rates(self, used: float) -> None:
+        start, end = self.config.schedule_span
+        self.state.schedule = start + used * (end - start)
+        factor = self.schedule(self.state.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+
     def _next_batch(self) -> tuple[list[Batch], int]:
         """Return this process's parts of the next batch and the labelled tokens of the whole."""
-        config, accelerator = self.config, self.accelerator
+        config = self.config
         rows = config.batch_tokens // config.sequence_length
         documents, self.state.position = self.stream.take(self.state.position, rows)
         whole = collate(documents, config.sequence_length)
         self.state.tokens += whole.tokens
         self.state.loss_tokens += whole.loss_tokens
-        own = documents[accelerator.process_index :: accelerator.num_processes]
-        batch = collate(own, config.sequence_length) if accelerator.num_processes > 1 else whole
-        size = math.ceil(len(own) / max(config.accumulate, self.parallel))
-        return batch.to(accelerator.device).split(size), whole.loss_tokens
+        own = share_of(whole, self.grid) if self.grid else whole
+        size = math.ceil(len(own.ids_bt) / max(config.accumulate, self.gradients.at_once))
+        return own.to(self.device).split(size), whole.loss_tokens
 
     def _backward(self, parts: list[Batch], labelled: int) -> float:
         """Accumulate the gradient of the mean loss over all labelled tokens; return that mean."""
         scale = 1 / max(labelled, 1)
-        total = self.gradients.add(parts, scale)
-        return float(self.accelerator.reduce(total, "sum")) * scale
+        return float(self.gradients.add(parts, scale)) * scale
 
-    def _skip(self, loss: float, norm: float) -> None:
+    def _skip(self, problem: str) -> None:
         self.state.bad_steps += 1
-        self.run.log(
-            f"step {self.state.step}: loss {loss}, gradient norm {norm}: not finite, step skipped"
-        )
+        self.state.skipped_steps += 1
+        self.run.log(f"step {self.state.step} skipped: {problem}")
         if self.state.bad_steps > self.config.max_bad_steps:
             raise RunError(
-                f"{self.state.bad_steps} steps in a row had a loss or gradient that is not finite "
-                f"(now at step {self.state.step})",
+                f"{self.state.bad_steps} steps in a row were skipped, the last one, "
+                f"{self.state.step}, because {problem}",
                 "lower the learning rate, check the data, or use precision=fp32; the last "
                 f"checkpoints are in {self.store.directory}",
             )
 
-    def _report(self, loss: float, norm: float, used: float, bar: Progress) -> None:
-        self._window.add(loss, self.state)
-        shown = self._window.loss
-        bar.set(int(used * 1000), step=self.state.step, loss=shown, **self._window.shown())
-        if self.state.step % self.config.log_every or not self.accelerator.is_main_process:
+    def validate(self) -> None:
+        """Measure on the validation documents, and as plugins do, and log it."""
+        found: dict[str, float] = {}
+        with self.ema.applied() if self.ema else nullcontext(), autocast(self.device, self.bf16):
+            if self.validation:
+                found = evaluate(
+                    self.model, self.validation, self.tokenizer, self.device, self.grid
+                )
+            registry().emit(
+                "validation",
+                model=self.model,
+                tokenizer=self.tokenizer,
+                step=self.state.step,
+                metrics=found,
+            )
+        if not found:
             return
-        state = self.state
-        metrics = {
-            "loss": shown,
-            "lr": self.optimizer.param_groups[0]["lr"],
-            "grad_norm": norm,
-            "tokens": state.tokens,
-            "loss_tokens": state.loss_tokens,
-            "tokens_per_s": self._window.tokens_per_s,
-            "elapsed_s": state.elapsed_s,
-            "progress": used,
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        }
-        self.run.log_metrics(state.step, metrics)
-        self._window = _Window(state)
-
-    def _after_step(self) -> None:
-        step, config = self.state.step, self.config
-        if step % config.eval_every == 0 and progress_of(self.state, config) < 1:
-            self.validate()
-        due = time.monotonic() - self._last_checkpoint > 60 * config.checkpoint_every_minutes
-        every = config.checkpoint_every_steps
-        if self.accelerator.num_processes > 1:
-            flag = [due]
-            broadcast_object_list(flag)
-            due = flag[0]
-        if due or (every and step % every == 0):
-            self.save_checkpoint()
-
-    def validate(self) -> dict[str, float]:
-        """Measure on the validation documents and log it; empty if there are none."""
-        if not self.validation or not self.accelerator.is_main_process:
-            return {}
-        with self.ema.applied() if self.ema else nullcontext(), self._autocast():
-            found = evaluate(self.model, self.validation, self.tokenizer, self.accelerator.device)
-        self.run.log_metrics(
-            self.state.step, {f"validation/{key}": value for key, value in found.items()}
-        )
+        values = {f"validation/{key}": value for key, value in found.items()}
+        self.run.log_metrics(self.state.step, values)
         text = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in found.items())
         self.run.log(f"step {self.state.step}: validation {text}")
-        return found
-
-    def _autocast(self) -> torch.autocast:
-        return autocast(self.accelerator.device, self.bf16)
 
     def save_checkpoint(self) -> None:
-        """Write a checkpoint of this moment."""
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            state = {
-                "train": self.state.to_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "ema": self.ema.averages if self.ema else None,
-                "torch_rng": torch.get_rng_state(),
-            }
-            path = self.store.save(self.state.step, state, self._write_model)
-            self._plot()
-            registry().emit(
-                "checkpoint_saved", run_dir=self.run.path, path=path, step=self.state.step
-            )
-        self.accelerator.wait_for_everyone()
+        """Write a checkpoint of this moment, beside the training."""
+        step = self.state.step
+        self.saving.save(
+            self.state,
+            lambda path: registry().emit(
+                "checkpoint_saved", run_dir=self.run.path, path=path, step=step
+            ),
+        )
         self._last_checkpoint = time.monotonic()
 
-    def _plot(self) -> None:
-        """Draw the loss curve, at most every half minute: drawing takes a second."""
-        if time.monotonic() - self._last_plot > PLOT_EVERY_S:
-            plot_losses(self.run.metrics_path, self.run.path)
-            self._last_plot = time.monotonic()
-
-    def _write_model(self, directory: Path) -> None:
-        save_pretrained(self.model, self.tokenizer, directory)
-
-    def _resume(self) -> None:
-        checkpoint = self.store.latest()
-        if checkpoint is None:
-            self.run.rewind(0)
-            return
-        saved = load_state(checkpoint)
-        weights = read_weights(checkpoint)
-        own = own_weights(self.model)
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(weights[name])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        if self.ema and saved["ema"] is not None:
-            self.ema.load(saved["ema"])
-        torch.set_rng_state(saved["torch_rng"])
-        self.state = TrainState.from_dict(saved["train"])
-        self._window = _Window(self.state)
-        if self.accelerator.is_main_process:
+    def _begin(self) -> None:
+        """Continue this run, or begin it with what another one leaves it."""
+        found = self.saving.resume()
+        if found is not None:
+            checkpoint, self.state = found
             self.run.rewind(self.state.step)
             self.run.log(f"continuing from {checkpoint.name}")
+        elif self.config.carry_optimizer and self.config.init_from is not None:
+            checkpoint = newest_checkpoint(self.config.init_from)
+            before = self.saving.carry_optimizer(checkpoint)
+            start = self.config.schedule_span[0]
+            self.run.log(
+                f"weights and optimizer state from {checkpoint}, {before.tokens:,} tokens; the "
+                f"schedule, {before.schedule:.4f} there, is {start:.4f} here"
+            )
 
-    def _finish(self) -> Path:
+    def _finish(self, watch: Watch) -> Path:
         self.validate()
-        self._last_plot = -math.inf
-        self.save_checkpoint()
+        if self.saving.last_step != self.state.step:
+            self.save_checkpoint()
         final = self.run.path / "model"
-        if self.accelerator.is_main_process:
-            with self.ema.applied() if self.ema else nullcontext():
-                save_pretrained(self.model, self.tokenizer, final)
-        self.accelerator.wait_for_everyone()
+        with self.ema.applied() if self.ema else nullcontext():
+            weights = whole_weights(self.model)
+            if self.processes.is_main_process:
+                save_pretrained(self.model, self.tokenizer, final, weights)
+        self.store.wait()
+        watch.finish()
+        self.processes.wait_for_everyone()
         return final
-
-
-class _Window:
-    """Means since the last line of metrics."""
-
-    def __init__(self, state: TrainState | None = None) -> None:
-        self._losses: list[float] = []
-        self._tokens = state.tokens if state else 0
-        self._start = self._now = state.elapsed_s if state else 0.0
-        self._end = self._tokens
-
-    def add(self, loss: float, state: TrainState) -> None:
-        if math.isfinite(loss):
-            self._losses.append(loss)
-        self._now, self._end = state.elapsed_s, state.tokens
-
-    @property
-    def loss(self) -> float:
-        return sum(self._losses) / len(self._losses) if self._losses else math.nan
-
-    @property
-    def tokens_per_s(self) -> float:
-        return (self._end - self._tokens) / max(self._now - self._start, 1e-9)
-
-    def shown(self) -> dict[str, str]:
-        return {"tokens/s": f"{self.tokens_per_s:,.0f}"}

@@ -35,7 +35,12 @@ class _HeadCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_nd: Tensor, weight_vd: Tensor, labels_n: Tensor, dtype: torch.dtype
+        ctx: Any,
+        hidden_nd: Tensor,
+        weight_vd: Tensor,
+        labels_n: Tensor,
+        dtype: torch.dtype,
+        z_loss: float,
     ) -> Tensor:
         need_grad = any(ctx.needs_input_grad[:2])
         cast_nd, cast_vd = hidden_nd.to(dtype), weight_vd.to(dtype)
@@ -44,7 +49,7 @@ class _HeadCrossEntropy(torch.autograd.Function):
         grad_weight_vd = None
         for part in _parts(len(labels_n), chunk_rows(len(weight_vd))):
             logits_cv = cast_nd[part] @ cast_vd.T
-            total += _losses(logits_cv, labels_n[part], need_grad)
+            total += _losses(logits_cv, labels_n[part], need_grad, z_loss)
             if grad_hidden_nd is not None:
                 torch.mm(logits_cv, cast_vd, out=grad_hidden_nd[part])
                 grad_weight_vd = _plus(grad_weight_vd, logits_cv.T, cast_nd[part])
@@ -54,20 +59,20 @@ class _HeadCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.gradients is None:
             raise RuntimeError("the gradient of head_cross_entropy can be taken only once")
         grad_hidden_nd, grad_weight_vd = ctx.gradients
         ctx.gradients = None  # they are large, and scaled in place
         scale = grad_outputs[0]
-        return grad_hidden_nd.mul_(scale), grad_weight_vd.mul_(scale), None, None
+        return grad_hidden_nd.mul_(scale), grad_weight_vd.mul_(scale), None, None, None
 
 
 def _parts(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _losses(logits_cv: Tensor, labels_c: Tensor, need_grad: bool) -> Tensor:
+def _losses(logits_cv: Tensor, labels_c: Tensor, need_grad: bool, z_loss: float) -> Tensor:
     """Return the summed loss; if wanted, the logits become the gradient of that sum."""
     total = logits_cv.new_zeros((), dtype=torch.float32)
     size = len(labels_c)
@@ -76,8 +81,13 @@ def _losses(logits_cv: Tensor, labels_c: Tensor, need_grad: bool) -> Tensor:
     for logits_rv, labels_r in zip(logits_cv.split(size), labels_c[:, None].split(size)):
         logprobs_rv = logits_rv.log_softmax(-1, dtype=torch.float32)
         total -= logprobs_rv.gather(1, labels_r).sum()
+        log_z_r = logits_rv[:, :1].float() - logprobs_rv[:, :1] if z_loss else None
+        if log_z_r is not None:
+            total += z_loss * log_z_r.square().sum()
         if need_grad:
             grad_rv = logprobs_rv.exp_()
+            if log_z_r is not None:
+                grad_rv.mul_(1 + 2 * z_loss * log_z_r)
             grad_rv.scatter_add_(1, labels_r, grad_rv.new_full(labels_r.shape, -1.0))
             logits_rv.copy_(grad_rv)
     return total
@@ -92,8 +102,12 @@ def _plus(total: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
     return total.add_(left @ right)
 
 
-def head_cross_entropy(hidden_nd: Tensor, weight_vd: Tensor, labels_n: Tensor) -> Tensor:
+def head_cross_entropy(
+    hidden_nd: Tensor, weight_vd: Tensor, labels_n: Tensor, z_loss: float = 0.0
+) -> Tensor:
     """Return the summed cross-entropy (nats, fp32) of ``hidden @ weight.T`` against `labels`.
+
+    `z_loss` times the squared log of each softmax's normaliser is added (PaLM, arXiv 2204.02311).
 
     Under autocast the matrix products run in its precision; the loss is computed in fp32. The
     gradient can be taken once; there are no second derivatives.
@@ -102,7 +116,7 @@ def head_cross_entropy(hidden_nd: Tensor, weight_vd: Tensor, labels_n: Tensor) -
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
     with torch.autocast(device, enabled=False):
-        return _HeadCrossEntropy.apply(hidden_nd, weight_vd, labels_n, dtype)
+        return _HeadCrossEntropy.apply(hidden_nd, weight_vd, labels_n, dtype, z_loss)
 
 
 @torch.no_grad()

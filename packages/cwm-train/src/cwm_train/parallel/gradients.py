@@ -17,6 +17,8 @@ from cwm_train.parallel.mesh import Grid
 class SpreadGradients:
     """One part after the other; each is reduced at once, so that no whole gradient piles up."""
 
+    at_once = 1
+
     def __init__(self, model: nn.Module, grid: Grid) -> None:
         self._model, self._grid = model, grid
 
