@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 from cwm_train.attention.sdpa import SdpaAttention
 from cwm_train.data.batch import Batch
@@ -14,11 +17,11 @@ from cwm_train.model.config import FULL, SLIDING, CwmModelConfig
 from cwm_train.model.loss import IGNORE
 from cwm_train.model.transformer import CwmForCausalLM
 from cwm_train.optim.config import AdamW, Muon
-from cwm_train.parallel.apply import spread
+from cwm_train.parallel.apply import spread, whole_sequences
 from cwm_train.parallel.batch import share_of
 from cwm_train.parallel.config import ParallelConfig
 from cwm_train.parallel.gradients import SpreadGradients, clip
-from cwm_train.parallel.mesh import build_grid
+from cwm_train.parallel.mesh import Grid, build_grid
 
 STEPS, ROWS, TOKENS, CLIP = 20, 4, 32, 1.0
 OPTIMIZERS = {"adamw": AdamW(lr=2e-3, eps=1e-5), "muon": Muon(lr=0.01)}
@@ -28,9 +31,9 @@ def small_model(**changes: object) -> CwmForCausalLM:
     """A model with both kinds of layers, shared key heads and a window shorter than a stretch."""
     torch.manual_seed(0)
     fields = {
-        "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
+        "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
         "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 8, "sliding_window": 6,
-        "layer_types": (FULL, SLIDING, SLIDING), "initializer_range": 0.2,
+        "layer_types": (FULL, SLIDING), "initializer_range": 0.2,
     }  # fmt: skip
     return CwmForCausalLM(CwmModelConfig(**{**fields, **changes}), SdpaAttention())
 
@@ -56,28 +59,24 @@ def batch_of(step: int) -> Batch:
     return Batch(ids_bt, positions_bt, document_bt, labels_bt)
 
 
-def train_alone(model: CwmForCausalLM, optimizer: str) -> tuple[list[float], dict]:
+def train_alone(model: CwmForCausalLM, optimizer: str) -> dict[str, Any]:
     """The numbers of one process."""
     engine = OPTIMIZERS[optimizer].build(model.named_parameters())
     losses = []
     for step in range(STEPS):
         batch = batch_of(step)
-        loss = (
-            model(batch.ids_bt, batch.positions_bt, batch.document_bt, labels_bt=batch.labels_bt)
-            / batch.loss_tokens
-        )
+        loss = loss_of(model, batch) / batch.loss_tokens
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         engine.step()
         engine.zero_grad()
         losses.append(loss.item())
-    return losses, {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    return {"losses": losses, "weights": weights, "scores": scores_of(model)}
 
 
-def train_spread(
-    model: CwmForCausalLM, optimizer: str, parallel: ParallelConfig
-) -> tuple[list[float], dict]:
-    """The numbers of all processes together."""
+def train_spread(model: CwmForCausalLM, optimizer: str, parallel: ParallelConfig) -> dict[str, Any]:
+    """The numbers of all processes together, and the bytes of keys that each one got."""
     grid = build_grid(parallel, torch.device("cpu"))
     spread(model, grid, reshard_after_forward=parallel.reshard_after_forward)
     engine = OPTIMIZERS[optimizer].build(model.named_parameters())
@@ -86,39 +85,78 @@ def train_spread(
     for step in range(STEPS):
         batch = batch_of(step)
         scale = 1 / batch.loss_tokens
-        own = share_of(batch, grid)
-        parts = own.split(1)  # accumulated
+        parts = share_of(batch, grid).split(2)
         losses.append(float(gradients.add(parts, scale)) * scale)
         clip(model.parameters(), CLIP)
         engine.step()
         engine.zero_grad()
-    return losses, {name: t.full_tensor() for name, t in model.state_dict().items()}
+    with whole_sequences(model):
+        scores = scores_of(model)
+    weights = {name: t.full_tensor() for name, t in model.state_dict().items()}
+    return {
+        "losses": losses, "weights": weights, "scores": scores,
+        "fetched": fetched_bytes(model, grid) if grid.sizes.context > 1 else [],
+    }  # fmt: skip
 
 
-CASES: dict[str, tuple[dict, str, dict]] = {
-    "shard": ({"shard": 2}, "adamw", {}),
-    "shard-muon": ({"shard": 2, "reshard_after_forward": False}, "muon", {}),
+def loss_of(model: CwmForCausalLM, batch: Batch) -> Tensor:
+    return model(batch.ids_bt, batch.positions_bt, batch.document_bt, labels_bt=batch.labels_bt)
+
+
+def scores_of(model: CwmForCausalLM) -> tuple[Tensor, ...]:
+    batch = batch_of(99)
+    return model.scores(
+        batch.ids_bt,
+        batch.labels_bt,
+        positions_bt=batch.positions_bt,
+        document_bt=batch.document_bt,
+    )
+
+
+def fetched_bytes(model: CwmForCausalLM, grid: Grid) -> list[list[int]]:
+    """Bytes that each process receives in the layers of one forward pass, in their order."""
+    received: list[int] = []
+    original = distributed.all_to_all_single
+
+    def counting(output: Tensor, *args: Any, **kwargs: Any) -> Any:
+        received.append(output.nbytes)
+        return original(output, *args, **kwargs)
+
+    with mock.patch.object(distributed, "all_to_all_single", counting), torch.no_grad():
+        loss_of(model, share_of(batch_of(7), grid))
+    everyone: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(everyone, received)
+    return everyone
+
+
+Case = tuple[dict[str, Any], str, dict[str, Any]]
+CASES: dict[str, Case] = {
+    "shard": ({"shard": 2}, "muon", {}),
+    "shard-gathered": ({"shard": 2, "reshard_after_forward": False}, "adamw", {}),
     "replicate": ({"replicate": 2, "shard": 1}, "adamw", {}),
     "tensor": ({"tensor": 2}, "adamw", {}),
-    "tensor-muon-tied": ({"tensor": 2}, "muon", {"tie_word_embeddings": True}),
+    "tensor-tied": ({"tensor": 2}, "muon", {"tie_word_embeddings": True}),
     "context": ({"context": 2}, "adamw", {}),
-    "context-muon": ({"context": 2}, "muon", {"sliding_window": 20}),
     "shard-tensor": ({"shard": 2, "tensor": 2}, "muon", {}),
     "context-tensor": ({"context": 2, "tensor": 2}, "adamw", {}),
     "replicate-context": ({"replicate": 2, "context": 2}, "adamw", {}),
-    "context-4": ({"context": 4}, "adamw", {"sliding_window": 20}),
+    "context-4": ({"context": 4}, "muon", {"sliding_window": 20}),
 }
+
+
+def processes_of(case: Case) -> int:
+    fields = {"replicate": 1, "shard": 1, "context": 1, "tensor": 1, **case[0]}
+    return fields["replicate"] * fields["shard"] * fields["context"] * fields["tensor"]
 
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo")
-    for name, (fields, optimizer, changes) in CASES.items():
-        parallel = ParallelConfig(**fields)
-        taken = parallel.replicate * parallel.context * parallel.tensor * (parallel.shard or 1)
-        if taken != distributed.get_world_size():
+    distributed.init_process_group("gloo", timeout=timedelta(seconds=120))
+    for name, case in CASES.items():
+        if processes_of(case) != distributed.get_world_size():
             continue
-        result = train_spread(small_model(**changes), optimizer, parallel)
+        fields, optimizer, changes = case
+        result = train_spread(small_model(**changes), optimizer, ParallelConfig(**fields))
         if distributed.get_rank() == 0:
             torch.save(result, folder / f"{name}.pt")
     distributed.destroy_process_group()
