@@ -89,10 +89,15 @@ def read_weights(
         weights: dict[str, Tensor] = {}
         for file in files:
             with safe_open(directory / file, "pt", device=str(device)) as content:
-                weights |= {name: content.get_tensor(name).to(dtype) for name in content.keys()}
+                names = content.keys()
+                weights |= {name: _as(content.get_tensor(name), dtype) for name in names}
         return weights
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise DataError(
             f"cannot read the weights in {directory}: {error}",
             "give a model directory: <run>/model, or one of <run>/checkpoints",
         ) from error
+
+
+def _as(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return tensor if dtype is None else tensor.to(dtype)

@@ -1,4 +1,4 @@
-"""`cwm model info`, `cwm model init` and `cwm model export`."""
+"""`cwm model info`, `init`, `export` and `import`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import typer
 
 from cwm_core.components import ComponentConfig
 from cwm_core.config import CommandConfig, Slot
+from cwm_train.commands.plan import plan_run
 
 if TYPE_CHECKING:
+    import torch
+
     from cwm_train.model.config import CwmModelConfig
 
-app = typer.Typer(no_args_is_help=True, help="Inspect, create and export models.")
+app = typer.Typer(no_args_is_help=True, help="Inspect, create, convert and plan models.")
+app.command("plan")(plan_run)
 
 
 class InitConfig(CommandConfig):
@@ -90,20 +94,54 @@ def init(
     print(f"{model.config.parameter_count():,} parameters in {settings.out}")
 
 
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16")]
+
+
 @app.command("export")
 def export(
     source: Annotated[Path, typer.Argument(help="model directory or training checkpoint")],
     out: Annotated[Path, typer.Argument(help="directory to write")],
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16")] = "float32",
+    dtype: Dtype = "float32",
 ) -> None:
     """Write a model as `transformers` loads it, in another precision if wanted."""
+    from cwm_train.checkpoint.hf import load_pretrained, save_pretrained
+
+    model, tokenizer = load_pretrained(source, dtype=_dtype(dtype))
+    save_pretrained(model, tokenizer, out)
+    print(f"{out}: {dtype}, {model.config.parameter_count():,} parameters")
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="directory with params.json and *.distcp")],
+    out: Annotated[Path, typer.Argument(help="directory to write")],
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="directory of the tokenizer.json to go with it")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="as stored, unless given")] = None,
+    shard_gb: Annotated[float, typer.Option(min=0.001, help="most gigabytes of a file")] = 5.0,
+) -> None:
+    """Convert the original release's layout to a model directory, file by file.
+
+    An import that was interrupted goes on where it was. The index of the release is a pickle:
+    import only what you trust.
+    """
+    from cwm_core.text.tokenizer import Tokenizer
+    from cwm_train.checkpoint.native import import_native
+
+    text = None if tokenizer is None else Tokenizer.load(tokenizer)
+    wanted = None if dtype is None else _dtype(dtype)
+    config = import_native(source, out, wanted, int(shard_gb * 1e9), text)
+    print(f"{out}: {config.parameter_count():,} parameters")
+    if text is None:
+        print("no tokenizer.json: add one with --tokenizer DIR to generate or train with text")
+
+
+def _dtype(name: str) -> torch.dtype:
     import torch
 
     from cwm_core.errors import ConfigError
-    from cwm_train.checkpoint.hf import load_pretrained, save_pretrained
 
-    if dtype not in ("float32", "bfloat16", "float16"):
-        raise ConfigError(f"unknown dtype {dtype!r}", "use float32, bfloat16 or float16")
-    model, tokenizer = load_pretrained(source, dtype=getattr(torch, dtype))
-    save_pretrained(model, tokenizer, out)
-    print(f"{out}: {dtype}, {model.config.parameter_count():,} parameters")
+    if name not in ("float32", "bfloat16", "float16"):
+        raise ConfigError(f"unknown dtype {name!r}", "use float32, bfloat16 or float16")
+    return getattr(torch, name)
