@@ -1,0 +1,1 @@
+"""What a training run needs and how long it takes, before anything is bought or started."""
