@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,9 @@ from cwm_core.data.shards import ShardWriter
 from cwm_core.text.tokenizer import Tokenizer, train_bpe
 from cwm_core.trace.codec import pieces
 from cwm_core.trace.frames import START_OF_TRACE, Event, Frame
+from cwm_train.data.config import Traces
+from cwm_train.loop.config import TrainConfig
+from cwm_train.model.config import CwmTiny
 
 
 def sum_record(number: int, split: str) -> TraceRecord:
@@ -72,3 +77,54 @@ def tokenizer_dir(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
     directory = tmp_path_factory.mktemp("tokenizer")
     tokenizer.save(directory)
     return directory
+
+
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, traces: Path, tokenizer_dir: Path) -> Callable[..., TrainConfig]:
+    """Configuration of a small training run; keyword arguments change it."""
+
+    def make(**changes: object) -> TrainConfig:
+        fields = {
+            "out": tmp_path / "run",
+            "tokenizer": tokenizer_dir,
+            "model": CwmTiny(name="cwm_tiny", **SMALL),
+            "sources": {"traces": Traces(name="traces", path=traces)},
+            "cache": tmp_path / "tokens",
+            "sequence_length": 256,
+            "batch_tokens": 1024,
+            "max_steps": 12,
+            "log_every": 1,
+            "threads": 1,
+            "precision": "fp32",
+        }
+        return TrainConfig(**{**fields, **changes})
+
+    return make
+
+
+@pytest.fixture
+def command() -> Callable[[TrainConfig], list[str]]:
+    """The command line of a run of `settings`, in a process of its own."""
+
+    def words(config: TrainConfig) -> list[str]:
+        source = config.sources["traces"]
+        return [
+            sys.executable, "-m", "cwm_core", "train", f"out={config.out}",
+            f"tokenizer={config.tokenizer}", "sources.traces.name=traces",
+            f"sources.traces.path={source.path}", *(f"model.{k}={v}" for k, v in SMALL.items()),
+            "sequence_length=256", "batch_tokens=1024", f"max_steps={config.max_steps}",
+            "log_every=1", "threads=1", "checkpoint_every_steps=10", f"cache={config.cache}",
+            "precision=fp32", *([f"ema={config.ema}"] if config.ema else []),
+        ]  # fmt: skip
+
+    return words

@@ -27,36 +27,6 @@ from cwm_train.loop.processes import check_shares
 from cwm_train.model.config import CwmTiny
 from cwm_train.optim.config import AdamW
 
-SMALL = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-}
-
-
-@pytest.fixture
-def settings(tmp_path, traces, tokenizer_dir):
-    def make(**changes: object) -> TrainConfig:
-        fields = {
-            "out": tmp_path / "run",
-            "tokenizer": tokenizer_dir,
-            "model": CwmTiny(name="cwm_tiny", **SMALL),
-            "sources": {"traces": Traces(name="traces", path=traces)},
-            "cache": tmp_path / "tokens",
-            "sequence_length": 256,
-            "batch_tokens": 1024,
-            "max_steps": 12,
-            "log_every": 1,
-            "threads": 1,
-            "precision": "fp32",
-        }
-        return TrainConfig(**{**fields, **changes})
-
-    return make
-
 
 def losses(out: Path) -> list[float]:
     return [e["loss"] for e in read_metrics(out / "metrics.jsonl") if "loss" in e]
@@ -78,8 +48,7 @@ def test_a_run_learns_and_leaves_a_complete_directory(settings):
         <= 1
     )
     assert {"lr", "tokens", "tokens_per_s", "grad_norm", "progress"} <= entries[0].keys()
-    assert (config.out / "loss.svg").read_text().lstrip().startswith("<?xml")
-    assert (config.out / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (config.out / "report.html").read_text()
     assert read_status(config.out)["state"] == "done"
     model, tokenizer = load_pretrained(model_dir)
     assert model.config.vocab_size == tokenizer.vocab_size
@@ -118,21 +87,9 @@ def _run_until(config: TrainConfig, step: int) -> None:
         module.Trainer = original
 
 
-def command(config: TrainConfig) -> list[str]:
-    source = config.sources["traces"]
-    return [
-        sys.executable, "-m", "cwm_core", "train", f"out={config.out}",
-        f"tokenizer={config.tokenizer}", "sources.traces.name=traces",
-        f"sources.traces.path={source.path}", *(f"model.{k}={v}" for k, v in SMALL.items()),
-        "sequence_length=256", "batch_tokens=1024", f"max_steps={config.max_steps}",
-        "log_every=1", "threads=1", "checkpoint_every_steps=10", f"cache={config.cache}",
-        "precision=fp32", *([f"ema={config.ema}"] if config.ema else []),
-    ]  # fmt: skip
-
-
-def start(config: TrainConfig) -> subprocess.Popen[bytes]:
+def start(command: list[str]) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command(config), env=environment, stderr=subprocess.PIPE)
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
 
 
 def wait_for_steps(process: subprocess.Popen[bytes], out: Path, steps: int) -> None:
@@ -146,16 +103,16 @@ def _safe_losses(out: Path) -> list[float]:
 
 
 @pytest.mark.slow
-def test_kill_and_interrupt_lose_nothing(settings, tmp_path):
+def test_kill_and_interrupt_lose_nothing(settings, command, tmp_path):
     """One run is killed, then interrupted, then finished; its losses are the whole run's."""
     whole = settings(out=tmp_path / "whole", max_steps=60, checkpoint_every_steps=10)
     run_training(whole)
     torn = settings(out=tmp_path / "torn", max_steps=60, checkpoint_every_steps=10)
-    killed = start(torn)
+    killed = start(command(torn))
     wait_for_steps(killed, torn.out, 14)
     killed.kill()
     killed.communicate()
-    interrupted = start(torn)
+    interrupted = start(command(torn))
     wait_for_steps(interrupted, torn.out, 25)
     interrupted.send_signal(signal.SIGINT)
     interrupted.communicate(timeout=120)
@@ -163,7 +120,7 @@ def test_kill_and_interrupt_lose_nothing(settings, tmp_path):
     assert read_status(torn.out)["state"] == "stopped"
     last = read_metrics(torn.out / "metrics.jsonl")[-1]["step"]
     assert (torn.out / "checkpoints" / f"step-{last:08d}").is_dir()
-    finished = start(torn)
+    finished = start(command(torn))
     _, errors = finished.communicate(timeout=300)
     assert finished.returncode == 0, errors
     assert losses(torn.out) == losses(whole.out)
@@ -228,7 +185,7 @@ def test_a_diverging_run_stops_with_a_reason(settings):
     config = settings(
         optimizer=AdamW(name="adamw", lr=1e30), grad_clip=1e30, max_bad_steps=2, max_steps=50
     )
-    with pytest.raises(RunError, match="3 steps in a row were skipped.*loss is nan"):
+    with pytest.raises(RunError, match=r"3 steps in a row were skipped.*loss is nan"):
         run_training(config)
     assert read_status(config.out)["state"] == "failed"
     assert "skipped: loss is nan (batch from row" in (config.out / "log.txt").read_text()
@@ -320,23 +277,23 @@ def test_bf16_trains_where_asked_for(settings, threads):
     assert "bf16" in (config.out / "log.txt").read_text()
 
 
-def launched(config: TrainConfig, *overrides: str) -> subprocess.CompletedProcess[str]:
+def launched(command: list[str], *overrides: str) -> subprocess.CompletedProcess[str]:
     """Train in two processes that talk through gloo."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    arguments = [sys.executable, *launcher, *command(config)[1:], *overrides]
+    arguments = [sys.executable, *launcher, *command[1:], *overrides]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.slow
-def test_one_process_two_and_one_again_compute_the_losses_of_one(settings, tmp_path):
+def test_one_process_two_and_one_again_compute_the_losses_of_one(settings, command, tmp_path):
     """Checkpoints are read by as many processes as there are; the first alone writes and speaks."""
     for steps in (3, 6, 8):
         run_training(settings(out=tmp_path / "one", max_steps=steps, ema=0.9))
     mixed = settings(out=tmp_path / "mixed", max_steps=3, ema=0.9)
     run_training(mixed)
     longer = settings(out=mixed.out, max_steps=6, ema=0.9)
-    done = launched(longer)
+    done = launched(command(longer))
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("parameters on cpu") == 1
     assert len(list((mixed.out / "checkpoints" / "step-00000006" / "tensors").glob("__*"))) == 2
@@ -346,7 +303,7 @@ def test_one_process_two_and_one_again_compute_the_losses_of_one(settings, tmp_p
         load_pretrained(tmp_path / n / "model")[0].state_dict() for n in ("mixed", "one")
     )
     assert all(torch.allclose(mine[name], other[name], atol=1e-5) for name in mine)
-    refused = launched(longer, "optimizer.lr=0.5")
+    refused = launched(command(longer), "optimizer.lr=0.5")
     assert refused.returncode != 0
     assert "was made with another configuration" in refused.stderr
     assert "could not open" in refused.stderr

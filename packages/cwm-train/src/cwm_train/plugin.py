@@ -10,7 +10,7 @@ from cwm_core.plugins import Command, Component
 def cwm_commands() -> list[Command]:
     """Train, inspect and serve models."""
     return [
-        Command("train", "cwm_train.commands.train:train", "Train a model"),
+        Command("train", "cwm_train.commands.train:app", "Train a model, compare runs"),
         Command("tokenizer", "cwm_train.commands.tokenizer:app", "Train and inspect tokenizers"),
         Command("model", "cwm_train.commands.model:app", "Inspect, create and export models"),
         Command("serve", "cwm_train.commands.serve:serve", "Serve a model over HTTP"),

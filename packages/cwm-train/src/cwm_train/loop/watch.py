@@ -13,7 +13,6 @@ from accelerate.state import PartialState
 from cwm_core.progress import Progress, progress
 from cwm_core.rundir import RunDir
 from cwm_train.loop.config import TrainConfig
-from cwm_train.loop.plot import plot_losses
 from cwm_train.loop.processes import NoProgress
 from cwm_train.loop.state import TrainState
 from cwm_train.loop.utilization import Utilization
@@ -87,10 +86,8 @@ class Watch:
         self._open_window()
 
     def finish(self) -> None:
-        """Show that all is done and draw the curves."""
+        """Show that all is done."""
         self._bar.set(TOTAL)
-        if self._speaks:
-            plot_losses(self._run.metrics_path, self._run.path)
 
     def _show(self, loss: float, speed: float, used: float) -> None:
         fields: dict[str, Any] = {"step": self._state.step, "loss": loss}
