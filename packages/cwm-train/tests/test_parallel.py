@@ -54,8 +54,8 @@ def launch(folder: Path, processes: int, *arguments: str) -> Path:
 
 
 @cache
-def alone(optimizer: str, changes: tuple[tuple[str, object], ...]) -> dict[str, Any]:
-    return worker.train_alone(worker.small_model(**dict(changes)), optimizer)
+def alone(optimizer: str, changes: tuple[tuple[str, object], ...], steps: int) -> dict[str, Any]:
+    return worker.train_alone(worker.small_model(**dict(changes)), optimizer, steps)
 
 
 def check_forms(folder: Path, names: list[str]) -> None:
@@ -63,8 +63,9 @@ def check_forms(folder: Path, names: list[str]) -> None:
     for name in names:
         _, optimizer, changes = worker.CASES[name]
         found = torch.load(folder / f"{name}.pt")
-        expected = alone(optimizer, tuple(changes.items()))
-        assert len(found["losses"]) == worker.STEPS
+        steps = worker.steps_of(worker.processes_of(worker.CASES[name]))
+        expected = alone(optimizer, tuple(changes.items()), steps)
+        assert len(found["losses"]) == steps
         assert found["losses"] == pytest.approx(expected["losses"], abs=1e-5), name
         close(found["weights"], expected["weights"], name)
         close(found["scores"], expected["scores"], name)

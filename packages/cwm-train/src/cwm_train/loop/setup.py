@@ -74,7 +74,7 @@ def fit_to_hardware(
         return None
     grid = build_grid(config.parallel, device)
     compute = torch.bfloat16 if wants_bf16(config.precision, device) else None
-    spread(model, grid, compute, config.parallel.reshard_after_forward)
+    spread(model, grid, compute, config.parallel.reshard_after_forward, config.z_loss)
     return grid
 
 

@@ -20,11 +20,12 @@ def spread(
     grid: Grid,
     compute: torch.dtype | None = None,
     reshard_after_forward: bool = True,
+    z_loss: float = 0.0,
 ) -> None:
     """Spread a model over a grid, in place; every process has built the same one.
 
     Its parameters become DTensors. `compute` is the precision of the layers, that of the
-    parameters if `None`.
+    parameters if `None`. `z_loss` is the weight of that term of the loss.
     """
     if grid.sizes.context > 1:
         attention: Attention = ContextAttention(
@@ -32,7 +33,7 @@ def spread(
         )
         model.model.attention = attention
     if grid.sizes.tensor > 1:
-        spread_products(model, grid.parameters["tensor"])
+        spread_products(model, grid.parameters["tensor"], z_loss)
     shard(model, grid, compute, reshard_after_forward)
 
 

@@ -39,15 +39,19 @@ def check_divisible(config: CwmModelConfig, tensor: int) -> None:
             )
 
 
-def spread_products(model: CwmForCausalLM, mesh: DeviceMesh) -> None:
-    """Spread all matrices of the model over a one-dimensional mesh, in place."""
+def spread_products(model: CwmForCausalLM, mesh: DeviceMesh, z_loss: float = 0.0) -> None:
+    """Spread all matrices of the model over a one-dimensional mesh, in place.
+
+    The loss becomes the cross-entropy over the spread vocabulary, with `z_loss` as in
+    `head_cross_entropy`.
+    """
     check_divisible(model.config, mesh.size())
     for layer in model.model.layers:
         parallelize_module(layer, mesh, _layer_plan())
     parallelize_module(model, mesh, _ends_plan())
     if model.config.tie_word_embeddings:
         model.lm_head.weight = model.model.embed_tokens.weight
-    head = SpreadHead(mesh.get_group())
+    head = SpreadHead(mesh.get_group(), z_loss)
     model.head_loss, model.head_scores = head.loss, head.scores
 
 

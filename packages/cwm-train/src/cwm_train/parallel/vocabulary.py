@@ -19,14 +19,15 @@ from cwm_train.model.loss import chunk_rows
 class SpreadHead:
     """Loss and scores that exchange a few numbers per token instead of logits."""
 
-    def __init__(self, group: ProcessGroup) -> None:
-        self._group = group
+    def __init__(self, group: ProcessGroup, z_loss: float = 0.0) -> None:
+        self._group, self._z_loss = group, z_loss
         self._rank = distributed.get_rank(group)
 
     def loss(self, hidden_nd: Tensor, weight_vd: Tensor, labels_n: Tensor) -> Tensor:
         """Return what `head_cross_entropy` returns; `weight_vd` is a DTensor cut by rows."""
         weight_wd = _local(weight_vd).to(hidden_nd.dtype)
-        return _SpreadCrossEntropy.apply(hidden_nd, weight_wd, labels_n, self._group, self._rank)
+        place = self._group, self._rank
+        return _SpreadCrossEntropy.apply(hidden_nd, weight_wd, labels_n, place, self._z_loss)
 
     @torch.no_grad()
     def scores(
@@ -40,7 +41,7 @@ class SpreadHead:
         for start in range(0, len(labels_n), size):
             part = slice(start, start + size)
             logits_cw = (hidden_nd[part] @ weight_wd.T).float()
-            chunk = _Chunk(logits_cw, labels_n[part], self._group, self._rank)
+            chunk = _Chunk(logits_cw, labels_n[part], (self._group, self._rank))
             label_logprobs[part] = -chunk.loss_c
             best_logprobs[part] = chunk.highest_c - chunk.log_total_c
             best[part] = self._first_best(logits_cw, chunk.highest_c)
@@ -58,7 +59,10 @@ class SpreadHead:
 class _Chunk:
     """The log-likelihoods of a chunk of tokens."""
 
-    def __init__(self, logits_cw: Tensor, labels_c: Tensor, group: ProcessGroup, rank: int) -> None:
+    def __init__(
+        self, logits_cw: Tensor, labels_c: Tensor, place: tuple[ProcessGroup, int]
+    ) -> None:
+        group, rank = place
         width = logits_cw.shape[1]
         self.place_c = labels_c - rank * width
         self.own_c = (self.place_c >= 0) & (self.place_c < width)
@@ -73,9 +77,10 @@ class _Chunk:
         self.log_total_c = self.total_c.log() + self.highest_c
         self.loss_c = self.log_total_c - sums_2c[1]
 
-    def gradient(self) -> Tensor:
+    def gradient(self, z_loss: float) -> Tensor:
         """Return the gradient of the summed loss by the logits; uses the shares up."""
-        grad_cw = self.shares_cw.div_(self.total_c[:, None])
+        scale_c = (1 + 2 * z_loss * self.log_total_c) / self.total_c
+        grad_cw = self.shares_cw.mul_(scale_c[:, None])
         grad_cw.scatter_add_(1, self.place_c[:, None], -self.own_c[:, None].to(grad_cw.dtype))
         return grad_cw
 
@@ -89,8 +94,8 @@ class _SpreadCrossEntropy(torch.autograd.Function):
         hidden_nd: Tensor,
         weight_wd: Tensor,
         labels_n: Tensor,
-        group: ProcessGroup,
-        rank: int,
+        place: tuple[ProcessGroup, int],
+        z_loss: float,
     ) -> Tensor:
         total = hidden_nd.new_zeros((), dtype=torch.float32)
         grad_hidden_nd = torch.empty_like(hidden_nd)
@@ -99,12 +104,12 @@ class _SpreadCrossEntropy(torch.autograd.Function):
         for start in range(0, len(labels_n), size):
             part = slice(start, start + size)
             logits_cw = (hidden_nd[part] @ weight_wd.T).float()
-            chunk = _Chunk(logits_cw, labels_n[part], group, rank)
-            total = total + chunk.loss_c.sum()
-            grad_cw = chunk.gradient().to(hidden_nd.dtype)
+            chunk = _Chunk(logits_cw, labels_n[part], place)
+            total += chunk.loss_c.sum() + z_loss * chunk.log_total_c.square().sum()
+            grad_cw = chunk.gradient(z_loss).to(hidden_nd.dtype)
             torch.mm(grad_cw, weight_wd, out=grad_hidden_nd[part])
             grad_weight_wd += grad_cw.T @ hidden_nd[part]
-        distributed.all_reduce(grad_hidden_nd, group=group)
+        distributed.all_reduce(grad_hidden_nd, group=place[0])
         ctx.save_for_backward(grad_hidden_nd, grad_weight_wd)
         return total
 
