@@ -100,3 +100,20 @@ def test_loss_without_labels_is_zero():
     total.backward()
     assert float(total.detach()) == 0.0
     assert weight.grad is not None and not weight.grad.any()
+
+
+@pytest.mark.parametrize("vocabulary", [50, 3000])
+def test_z_loss_and_its_gradient_are_those_of_the_formula(vocabulary):
+    torch.manual_seed(0)
+    hidden = (3 * torch.randn(70, 8)).requires_grad_()
+    weight = torch.randn(vocabulary, 8).requires_grad_()
+    labels = torch.randint(0, vocabulary, (70,))
+    logits = hidden @ weight.T
+    plain = functional.cross_entropy(logits, labels, reduction="sum")
+    wanted = plain + 0.01 * logits.logsumexp(-1).square().sum()
+    mine = head_cross_entropy(hidden, weight, labels, z_loss=0.01)
+    torch.testing.assert_close(mine, wanted)
+    assert float((mine - plain).detach()) > 1
+    gradients = torch.autograd.grad(mine, (hidden, weight))
+    expected = torch.autograd.grad(wanted, (hidden, weight))
+    torch.testing.assert_close(gradients, expected, rtol=1e-4, atol=1e-4)
