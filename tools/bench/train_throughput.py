@@ -58,7 +58,7 @@ def measure(shape: str, given: argparse.Namespace) -> dict[str, object]:
         batch = packed_batch(config.vocab_size, given.rows, given.length, given.median, number)
         for name, side in sides.items():
             started = time.perf_counter()
-            losses[name].append(side.step(batch))
+            losses[name].append(float(side.step(batch)))
             seconds[name].append(time.perf_counter() - started)
     counted = {name: times[1:] for name, times in seconds.items()}
     tokens = given.rows * given.length

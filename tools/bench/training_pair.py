@@ -12,11 +12,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 from torch.optim import AdamW
 
 from cwm_train.data.batch import Batch, collate
 from cwm_train.data.document import Document
-from cwm_train.loop.gradients import SerialGradients
 from cwm_train.model.config import Cwm150m, CwmMini, CwmModelConfig
 
 VOCABULARY = 128_256
@@ -53,23 +53,26 @@ def packed_batch(vocabulary: int, rows: int, length: int, median: float, seed: i
 
 
 class Ours:
-    """The decoder of cwm-train, its gradients accumulated as `cwm train` does."""
+    """The decoder of cwm-train."""
 
     def __init__(self, config: CwmModelConfig, precision: str) -> None:
         torch.manual_seed(0)
-        accelerator = Accelerator(mixed_precision=precision, cpu=True)
+        self._accelerator = Accelerator(mixed_precision=precision, cpu=True)
         self.model = config.build()
         self.model.train()
-        optimizer = AdamW(self.model.parameters(), lr=1e-3, fused=True)
-        self._model, self._optimizer = accelerator.prepare(self.model, optimizer)
-        self._gradients = SerialGradients(accelerator, self._model)
+        self.optimizer = AdamW(self.model.parameters(), lr=1e-3, fused=True)
+        self._model, self._optimizer = self._accelerator.prepare(self.model, self.optimizer)
 
-    def step(self, batch: Batch) -> float:
+    def step(self, batch: Batch) -> Tensor:
         """Make an optimizer step; return the mean loss before it."""
-        loss = self._gradients.add([batch], 1 / batch.loss_tokens)
+        total = self._model(
+            batch.ids_bt, batch.positions_bt, batch.document_bt, labels_bt=batch.labels_bt
+        )
+        loss = total / batch.loss_tokens
+        self._accelerator.backward(loss)
         self._optimizer.step()
         self._optimizer.zero_grad()
-        return float(loss) / batch.loss_tokens
+        return loss.detach()
 
 
 class HuggingFace:
@@ -82,13 +85,13 @@ class HuggingFace:
         torch.manual_seed(0)
         weights = config.build().state_dict()
         self._accelerator = Accelerator(mixed_precision=precision, cpu=True)
-        model = transformers.CwmForCausalLM(transformers.CwmConfig(**fields))
-        model.load_state_dict(weights)
-        model.train()
-        optimizer = AdamW(model.parameters(), lr=1e-3, fused=True)
-        self._model, self._optimizer = self._accelerator.prepare(model, optimizer)
+        self.model = transformers.CwmForCausalLM(transformers.CwmConfig(**fields))
+        self.model.load_state_dict(weights)
+        self.model.train()
+        self.optimizer = AdamW(self.model.parameters(), lr=1e-3, fused=True)
+        self._model, self._optimizer = self._accelerator.prepare(self.model, self.optimizer)
 
-    def step(self, batch: Batch) -> float:
+    def step(self, batch: Batch) -> Tensor:
         """Make an optimizer step; return the mean loss before it."""
         loss = self._model(
             input_ids=batch.ids_bt,
@@ -100,7 +103,7 @@ class HuggingFace:
         self._accelerator.backward(loss)
         self._optimizer.step()
         self._optimizer.zero_grad()
-        return float(loss.detach())
+        return loss.detach()
 
 
 SIDES: dict[str, Callable[[CwmModelConfig, str], Ours | HuggingFace]] = {

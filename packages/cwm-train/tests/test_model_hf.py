@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import ValidationError
+from torch.nn.functional import cross_entropy
 
-from cwm_train.attention.config import Reference, Sdpa
+from cwm_train.attention.config import Chunked, Reference, Sdpa
 from cwm_train.model.config import Cwm32b, CwmModelConfig, CwmTiny, RopeParameters
 from cwm_train.model.loss import IGNORE
 from cwm_train.model.transformer import CwmForCausalLM
@@ -33,6 +34,19 @@ ROPES = {
 }
 
 
+GRID = {
+    "gqa": {},
+    "mha": {"num_key_value_heads": 6},
+    "mqa": {"num_key_value_heads": 1, "head_dim": 16},
+    "wide-window": {"sliding_window": 100},
+    "window-2": {"sliding_window": 2},
+    "tied": {"tie_word_embeddings": True},
+    "last-global": {"pattern": "fsss+f"},
+    "odd-width": {"hidden_size": 42, "intermediate_size": 77, "vocab_size": 101},
+}
+LENGTHS = {"packed": (23, 9, 1, 8), "one-document": (41,), "odd": (5, 3, 31, 2)}
+
+
 def config(rope: str = "llama3", **changes: object) -> CwmModelConfig:
     return CwmModelConfig(**{**SMALL, "rope_parameters": ROPES[rope], **changes})
 
@@ -51,18 +65,7 @@ def pair(settings: CwmModelConfig, backend: object = None):
 
 @pytest.mark.parametrize("backend", [Reference(), Sdpa()], ids=lambda c: type(c).__name__)
 @pytest.mark.parametrize("rope", ROPES)
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"num_key_value_heads": 6},
-        {"num_key_value_heads": 1, "head_dim": 16},
-        {"sliding_window": 100},
-        {"tie_word_embeddings": True},
-        {"pattern": "fsss+f", "num_hidden_layers": 6},
-    ],
-    ids=["gqa", "mha", "mqa", "wide-window", "tied", "last-global"],
-)
+@pytest.mark.parametrize("changes", GRID.values(), ids=GRID)
 def test_logits_equal_hugging_face(rope, changes, backend):
     ours, theirs = pair(config(rope, **changes), backend.build())
     ids_bt = torch.randint(0, 97, (3, 41), generator=torch.Generator().manual_seed(1))
@@ -71,25 +74,45 @@ def test_logits_equal_hugging_face(rope, changes, backend):
     assert difference < 1e-4
 
 
-def test_loss_and_every_gradient_equal_hugging_face_on_packed_documents():
-    ours, theirs = pair(config())
+@pytest.mark.parametrize("backend", [Sdpa(), Chunked()], ids=lambda c: type(c).__name__)
+@pytest.mark.parametrize("rope", ROPES)
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("changes", GRID.values(), ids=GRID)
+def test_loss_and_every_gradient_equal_hugging_face(changes, lengths, rope, backend):
+    """Ours gets the documents packed in a row, theirs one by one."""
+    ours, theirs = pair(config(rope, **changes), backend.build())
     generator = torch.Generator().manual_seed(2)
-    documents = [torch.randint(0, 97, (n,), generator=generator) for n in (23, 9, 1, 8)]
+    documents = [torch.randint(0, 97, (n,), generator=generator) for n in lengths]
     ids_bt = torch.cat(documents)[None]
     document_bt = torch.cat([torch.full((len(d),), i) for i, d in enumerate(documents)])[None]
     positions_bt = torch.cat([torch.arange(len(d)) for d in documents])[None]
     labels = [torch.cat((d[1:], torch.tensor([IGNORE]))) for d in documents]
-    ours(ids_bt, positions_bt, document_bt, labels_bt=torch.cat(labels)[None]).backward()
-    for document, wanted in zip(documents, labels):
+    loss = ours(ids_bt, positions_bt, document_bt, labels_bt=torch.cat(labels)[None])
+    loss.backward()
+    wanted = torch.zeros(())
+    for document, targets in zip(documents, labels):
         logits = theirs(document[None]).logits[0]
-        torch.nn.functional.cross_entropy(
-            logits, wanted, ignore_index=IGNORE, reduction="sum"
-        ).backward() if len(document) > 1 else None
-    for (name, mine), (_, other) in zip(
-        sorted(ours.named_parameters()), sorted(theirs.named_parameters())
-    ):
-        scale = other.grad.abs().max()
-        assert (mine.grad - other.grad).abs().max() <= 1e-4 * scale, name
+        wanted += cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
+    wanted.backward()
+    assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-4)
+    gradients = {name: p.grad for name, p in theirs.named_parameters()}
+    assert gradients.keys() == {name for name, _ in ours.named_parameters()}
+    for name, parameter in ours.named_parameters():
+        scale = gradients[name].abs().max()
+        assert (parameter.grad - gradients[name]).abs().max() <= 1e-4 * scale, name
+
+
+def test_packed_rows_equal_hugging_faces_own_packing():
+    """`CwmForCausalLM` packs documents where `position_ids` start again."""
+    ours, theirs = pair(config())
+    ids_bt = torch.randint(0, 97, (2, 41), generator=torch.Generator().manual_seed(4))
+    lengths = (23, 9, 1, 8)
+    positions_bt = torch.cat([torch.arange(n) for n in lengths]).expand(2, -1)
+    document_bt = torch.cat([torch.full((n,), i) for i, n in enumerate(lengths)]).expand(2, -1)
+    with torch.no_grad():
+        found = ours(ids_bt, positions_bt, document_bt)
+        wanted = theirs(ids_bt, position_ids=positions_bt, use_cache=False).logits
+    assert (found - wanted).abs().max() < 1e-4
 
 
 def test_released_size_on_the_meta_device():
