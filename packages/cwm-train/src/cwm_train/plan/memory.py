@@ -11,6 +11,8 @@ from cwm_train.model.loss import CHUNK_BYTES
 from cwm_train.plan.config import PlanConfig
 from cwm_train.plan.shape import Parameters, count_parameters, kept_bytes, model_shape, state_bytes
 
+GRADIENTS, ACTIVATIONS, WORKING, LOSS = "gradients", "activations", "one layer at work", "loss"
+
 CONTEXT_BYTES = 2 * 2**30
 """What CUDA, its libraries and the buffers of NCCL take."""
 
@@ -24,8 +26,27 @@ class Part:
     formula: str
 
 
+def peak(config: PlanConfig, parts: list[Part]) -> Part:
+    """Return the memory at the worst moment of a step, in bytes."""
+    size = {part.name: part.value for part in parts}
+    gradients, activations = size[GRADIENTS], size[ACTIVATIONS]
+    backward = activations + size[WORKING]
+    forward_end, backward_end = activations + size[LOSS], gradients + size[WORKING]
+    fixed = sum(size.values()) - gradients - activations - size[WORKING] - size[LOSS]
+    if config.accumulate > 1:
+        value = fixed + gradients + max(forward_end, backward)
+        text = "all but: the larger of loss and one layer at work"
+    else:
+        value = fixed + max(forward_end, backward, backward_end)
+        text = (
+            "what stays + the largest of: activations + loss, activations + one layer, "
+            "gradients + one layer"
+        )
+    return Part("peak", value, text)
+
+
 def memory_parts(config: PlanConfig) -> list[Part]:
-    """Return what lies in the memory of one GPU at the peak, in bytes."""
+    """Return what lies in the memory of one GPU at one moment or another of a step, in bytes."""
     shape = model_shape(config.model)
     return _Memory(config, count_parameters(shape)).parts()
 
@@ -48,7 +69,7 @@ class _Memory:
         return Part("weights", 4 * self.own, "4 bytes (fp32) x parameters / (shards x tensor)")
 
     def gradients(self) -> Part:
-        return Part("gradients", 4 * self.own, "4 bytes (fp32) x parameters / (shards x tensor)")
+        return Part(GRADIENTS, 4 * self.own, "4 bytes (fp32) x parameters / (shards x tensor)")
 
     def optimizer(self) -> Part:
         matrices, rest = state_bytes(self.config.optimizer, self.shape)
@@ -99,27 +120,29 @@ class _Memory:
             keys = self.shape.num_key_value_heads * self.shape.head_dim
             value = layers * size * tokens * (3 * width + 2 * queries + 2 * keys) / tensor
             text = "layers x size x tokens x (3 width + 2 queries + 2 keys) / tensor"
-        return Part("activations", value, text)
+        return Part(ACTIVATIONS, value, text)
 
     def working(self) -> Part:
         """One layer while its backward pass runs."""
-        inner = self.config.element_bytes * self.config.part_tokens * self.shape.intermediate_size
-        value = 3 * inner / self.sizes.tensor
-        text = "3 x size x tokens x feed-forward width / tensor"
+        shape, tokens = self.shape, self.config.part_tokens
+        numbers = 3 * shape.intermediate_size + 2 * shape.hidden_size
+        value = self.config.element_bytes * tokens * numbers / self.sizes.tensor
+        text = "size x tokens x (3 feed-forward width + 2 width) / tensor"
         if self.config.recompute != "none":
             value, text = value + self.layer_bytes(), text + " + what a whole layer keeps"
-        return Part("one layer at work", value, text)
+        return Part(WORKING, value, text)
 
     def head(self) -> Part:
-        """Chunks of logits, gradient of the head, hidden states before and after the norm."""
+        """A chunk of logits, gradient of the head, hidden states before and after the norm."""
         tokens, width = self.config.part_tokens, self.shape.hidden_size
         size, tensor = self.config.element_bytes, self.sizes.tensor
-        logits = 3 * min(CHUNK_BYTES, 4 * tokens * self.shape.vocab_size)
+        logits = (size + 4) * min(CHUNK_BYTES // 4, tokens * self.shape.vocab_size // tensor)
         weight = 4 * self.shape.vocab_size * width / tensor
         return Part(
-            "loss",
+            LOSS,
             logits + weight + 5 * size * tokens * width,
-            "3 chunks of logits + 4 bytes x vocabulary x width / tensor + 5 size x tokens x width",
+            "(size + 4) x chunk of logits + 4 bytes x vocabulary x width / tensor "
+            "+ 5 size x tokens x width",
         )
 
     def context(self) -> Part:

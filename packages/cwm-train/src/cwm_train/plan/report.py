@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cwm_train.plan.config import GIB, GPUS, PlanConfig
-from cwm_train.plan.memory import Part, memory_parts
+from cwm_train.plan.config import GPUS, PlanConfig
+from cwm_train.plan.memory import Part, memory_parts, peak
 from cwm_train.plan.speed import DAY_S, Speed
 
 
@@ -15,14 +15,14 @@ def plan(config: PlanConfig) -> dict[str, Any]:
     Raises ConfigError when the GPUs cannot be arranged as asked.
     """
     memory = memory_parts(config)
-    total = sum(part.value for part in memory)
+    highest = peak(config, memory)
     room = config.gpu_memory_bytes or GPUS[config.gpu].memory_bytes
     return {
         "gpus": config.gpus,
         "arrangement": str(config.sizes),
-        "fits": total <= room,
+        "fits": highest.value <= room,
         "model": _section(_model(config)),
-        "memory_bytes": _section([*memory, Part("total", total, f"of {room / GIB:.0f} GiB")]),
+        "memory_bytes": _section([*memory, highest, Part("a GPU has", room, "data sheet")]),
         "time": _section(_time(config)),
     }
 
