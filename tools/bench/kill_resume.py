@@ -37,7 +37,8 @@ def main() -> None:
     prepare(given.out)
     whole, torn = given.out / "whole", given.out / "torn"
     subprocess.run(training(given.out, whole, given.steps), check=True)
-    lost = kill_repeatedly(training(given.out, torn, given.steps), torn, given)
+    seconds = max(e.get("elapsed_s", 0.0) for e in read_metrics(whole / "metrics.jsonl"))
+    lost = kill_repeatedly(training(given.out, torn, given.steps), torn, given, seconds)
     same = values(whole) == values(torn)
     weights = digest(whole) == digest(torn)
     print(f"{given.kills} kills, {lost} steps done again")
@@ -65,34 +66,38 @@ def training(data: Path, out: Path, steps: int) -> list[str]:
     ]  # fmt: skip
 
 
-def kill_repeatedly(command: list[str], out: Path, given: argparse.Namespace) -> int:
-    """Start, kill at a random moment of the run's course, and so on; then let it end.
+def kill_repeatedly(
+    command: list[str], out: Path, given: argparse.Namespace, seconds: float
+) -> int:
+    """Start, kill at a random moment after the first new step, and so on; then let it end.
 
-    Returns how many steps were computed again.
+    `seconds` is how long the whole run takes. Returns how many steps were computed again.
     """
     draw = random.Random(given.seed)
-    moments = sorted(draw.uniform(0.02, 0.95) * given.steps for _ in range(given.kills))
     lost = 0
-    for number, moment in enumerate(moments, start=1):
+    for number in range(1, given.kills + 1):
+        before = stamp(out)
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        while process.poll() is None and step(out) < moment:
+        while process.poll() is None and stamp(out) == before:
             time.sleep(0.005)
-        time.sleep(draw.uniform(0, 0.2))
+        time.sleep(draw.uniform(0, 1.5 * seconds / given.kills))
+        if process.poll() is not None:
+            sys.exit(f"the run ended (exit code {process.returncode}) before kill {number}")
         process.kill()
         process.wait()
-        reached = step(out)
         checkpoints = sorted((out / "checkpoints").glob("step-*"))
         kept = int(checkpoints[-1].name.removeprefix("step-")) if checkpoints else 0
-        lost += max(0, reached - kept)
-        print(f"kill {number}: at step {reached} or a little later, checkpoint {kept}", flush=True)
+        reached = read_metrics(out / "metrics.jsonl")[-1]["step"]
+        lost += reached - kept if reached > kept else 0
+        print(f"kill {number}: at step {reached} or soon after, checkpoint {kept}", flush=True)
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     return lost
 
 
-def step(out: Path) -> int:
-    """The last step in the metrics."""
-    entries = read_metrics(out / "metrics.jsonl")
-    return int(entries[-1]["step"]) if entries else 0
+def stamp(out: Path) -> int:
+    """Changes when the metrics do: also when a continued run takes lines back."""
+    path = out / "metrics.jsonl"
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def values(out: Path) -> list[dict[str, Any]]:

@@ -193,6 +193,20 @@ def test_unknown_recipe_suggests():
     assert "quickstart" in recipe_names()
 
 
+def test_a_launcher_starts_the_command(notes, tmp_path, cwm_cli):
+    recipe = tmp_path / "notes.yaml"
+    text = recipe.read_text().replace(
+        "command: note\n", 'command: note\n    launcher: "${launch}"\n'
+    )
+    recipe.write_text(text.replace("  minutes: 10\n", "  minutes: 10\n  launch: ''\n"))
+    shown = cwm_cli("run", "notes.yaml", "launch=torchrun --nproc-per-node 2", "--dry-run")
+    assert shown.stdout.startswith("torchrun --nproc-per-node 2 -m cwm_core note fixed ")
+    run_notes(tmp_path, f"launch={sys.executable} -P")
+    assert log_of(notes) == ["first", "s420", "otherwise"]
+    with pytest.raises(ConfigError, match="launcher 'nosuchlauncher' is not found"):
+        run_notes(tmp_path, "launch=nosuchlauncher", "minutes=20")
+
+
 def test_outputs_outside_the_recipe_are_never_removed(notes, tmp_path):
     outside = tmp_path / "precious.txt"
     text = RECIPE.format(out=notes).replace("${out}/first.txt", str(outside))

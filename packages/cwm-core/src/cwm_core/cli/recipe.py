@@ -15,10 +15,12 @@
         when: ${cruxeval}                     # skipped when empty, null, false or 0
         unless: ${quick}                      # skipped otherwise
         outputs: ["${out}/traces"]            # must exist afterwards; removed when it changes
+        launcher: torchrun --nproc-per-node 8 # starts `-m cwm_core COMMAND`; plain Python if empty
 """
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,7 @@ class StageSpec(_Strict):
     when: Any = True
     unless: Any = False
     outputs: list[str] = []
+    launcher: str = ""
 
 
 class RecipeSpec(_Strict):
@@ -70,6 +73,7 @@ class Stage:
     name: str
     words: tuple[str, ...]
     outputs: tuple[Path, ...]
+    launcher: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,4 +189,5 @@ def _wanted(stage: StageSpec) -> bool:
 def _stage(spec: StageSpec) -> Stage:
     overrides = [override_text(key, value) for key, value in spec.overrides.items()]
     words = (*spec.command.split(), *(str(word) for word in spec.args), *overrides)
-    return Stage(spec.name, words, tuple(Path(output) for output in spec.outputs))
+    outputs = tuple(Path(output) for output in spec.outputs)
+    return Stage(spec.name, words, outputs, tuple(shlex.split(spec.launcher)))

@@ -40,7 +40,8 @@ def run_recipe(recipe: Recipe) -> None:
 
 def command_line(stage: Stage) -> str:
     """Return the stage as one would type it."""
-    return shlex.join(("cwm", *stage.words))
+    start = (*stage.launcher, "-m", "cwm_core") if stage.launcher else ("cwm",)
+    return shlex.join((*start, *stage.words))
 
 
 def _digest(before: str, stage: Stage) -> str:
@@ -99,7 +100,12 @@ def _require_outputs(stage: Stage) -> None:
 
 def _execute(stage: Stage) -> None:
     """Run the stage; its own process group, so that it gets every signal once, from us."""
-    command = [sys.executable, "-P", "-m", "cwm_core", *stage.words]
+    if stage.launcher and shutil.which(stage.launcher[0]) is None:
+        raise ConfigError(
+            f"stage '{stage.name}': the launcher '{stage.launcher[0]}' is not found",
+            "install it, or give the param launcher= another value",
+        )
+    command = [*(stage.launcher or (sys.executable, "-P")), "-m", "cwm_core", *stage.words]
     with subprocess.Popen(command, process_group=0) as process:
         try:
             code = process.wait()
