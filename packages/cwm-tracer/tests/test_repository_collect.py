@@ -229,7 +229,7 @@ def test_every_line_runs_again_as_recorded(collected):
     assert set(report["reasons"]) == {
         "hidden state: iterator of a loop",
         "hidden state: the exception that is handled",
-        "hidden state: module or class attribute sales",
+        "hidden state: outside of variables, sales",
         "statement: ExceptHandler",
     }
     assert report["sampled"] == report["checked"] + report["not_rebuilt"]

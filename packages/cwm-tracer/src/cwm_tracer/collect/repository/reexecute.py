@@ -52,6 +52,8 @@ def reexecute(out: Path, frames: int, seed: int = 0) -> dict[str, Any]:
     archive = (out / "repository.tar").read_bytes()
     with contextlib.closing(Session(config, archive)) as session:
         for start in range(0, len(jobs), _BATCH):
+            if verdicts["match"] + verdicts["mismatch"] >= frames:
+                break
             for job, answer in _run(session, jobs[start : start + _BATCH]):
                 if verdicts["match"] + verdicts["mismatch"] >= frames:
                     break

@@ -1,5 +1,5 @@
 # ruff: noqa: PTH123
-"""What a step depends on besides its variables: module and class state, tracebacks.
+"""What a step depends on besides its variables: module and class state, tracebacks, the stack.
 
 Traces do not show it: a step that comes out differently after reading it proves nothing.
 """
@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
-_EXCEPTION = frozenset({"__traceback__", "__context__", "__cause__", "exc_info"})
-_FILLED = (dict, list, set)
+_EXCEPTION = ("__traceback__", "__context__", "__cause__", "exc_info")
+_STACK = ("extract_stack", "_getframe", "currentframe")
+_CONTAINERS = (dict, list, set)
+_DATA = (*_CONTAINERS, bool, int, float, str, bytes, tuple, frozenset, type(None))
 
 
 class Calls:
@@ -49,16 +51,24 @@ def outside_state(names: Iterable[str], root: str) -> list[str]:
     """Return those of the names that stand for state which no variable of a call holds.
 
     That is, in modules below `root`: what functions assign after ``global``, or to attributes of
-    classes and of ``cls``; containers in modules; and parts of exceptions that are not shown.
+    ``cls``; containers in modules; data attributes of classes, which anybody may set; parts of
+    exceptions that are not shown; and the stack of calls.
     """
     wanted = set(names)
-    found = wanted & _EXCEPTION
+    found = wanted & {*_EXCEPTION, *_STACK}
     for module in _modules(root):
         found |= wanted & set(_assigned(str(module.__file__)))
-        found |= {
-            name for name in wanted & vars(module).keys() if isinstance(vars(module)[name], _FILLED)
-        }
+        found |= wanted & set(_held(module))
     return sorted(found)
+
+
+def _held(module: ModuleType) -> Iterator[str]:
+    """Yield the names of containers in a module and of data in its classes."""
+    for name, value in list(vars(module).items()):
+        if isinstance(value, _CONTAINERS):
+            yield name
+        elif isinstance(value, type) and value.__module__ == module.__name__:
+            yield from (key for key, held in vars(value).items() if isinstance(held, _DATA))
 
 
 def _modules(root: str) -> Iterator[ModuleType]:
@@ -74,7 +84,6 @@ def _assigned(path: str) -> Iterator[str]:
             tree = ast.parse(file.read())
     except (OSError, SyntaxError, ValueError):
         return
-    classes = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)} | {"cls"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
             yield from node.names
@@ -82,6 +91,6 @@ def _assigned(path: str) -> Iterator[str]:
             isinstance(node, ast.Attribute)
             and not isinstance(node.ctx, ast.Load)
             and isinstance(node.value, ast.Name)
-            and node.value.id in classes
+            and node.value.id == "cls"
         ):
             yield node.attr

@@ -93,7 +93,7 @@ def _answer(job: dict[str, Any], module: Any, alias: int) -> tuple[str, str, int
     if random.getstate() != undrawn:
         return "unknown", _CHANCE, step.places
     if outside := outside_state(step.mentioned, os.path.realpath(_root(job["path"]))):
-        return "unknown", f"hidden state: module or class attribute {outside[0]}", step.places
+        return "unknown", f"hidden state: outside of variables, {outside[0]}", step.places
     return "mismatch", difference[:2000], step.places
 
 
