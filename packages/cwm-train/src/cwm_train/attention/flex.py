@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
+from cwm_core.errors import ConfigError
 from cwm_train.attention.base import Layout
 
 
@@ -32,9 +33,19 @@ class FlexAttention:
         )
 
     def __call__(self, q_bhte: Tensor, k_bgse: Tensor, v_bgse: Tensor, plan: BlockMask) -> Tensor:
-        """Attend."""
+        """Attend; raises ConfigError for training on a CPU."""
+        refuse_training_on_cpu(q_bhte)
         grouped = q_bhte.shape[1] != k_bgse.shape[1]
         return self._kernel(q_bhte, k_bgse, v_bgse, block_mask=plan, enable_gqa=grouped)
+
+
+def refuse_training_on_cpu(query: Tensor) -> None:
+    """Raise ConfigError for what torch has no kernel for."""
+    if query.device.type == "cpu" and query.requires_grad and torch.is_grad_enabled():
+        raise ConfigError(
+            "attention=flex cannot train on a CPU: torch has no backward pass for it there",
+            "choose attention=chunked or attention=sdpa",
+        )
 
 
 def _rule(layout: Layout, window: int | None) -> Any:
