@@ -113,7 +113,7 @@ def test_two_processes_equal_one(tmp_path):
     check_forms(launch(tmp_path, 2), FORMS[2])
 
 
-@pytest.mark.slow
+@pytest.mark.skipif("CWM_TEST_FOUR_PROCESSES" not in os.environ, reason="a minute of four cores")
 def test_four_processes_equal_one(tmp_path):
     """Two forms at a time, and a sequence in four stretches."""
     check_forms(launch(tmp_path, 4), FORMS[4])
