@@ -15,6 +15,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from cwm_core.components import ComponentConfig
 from cwm_core.errors import DataError, RunError
 from cwm_core.rundir import read_metrics, read_status
 from cwm_train.checkpoint.hf import load_pretrained, read_weights
@@ -23,6 +24,7 @@ from cwm_train.checkpoint.store import CheckpointStore, newest_checkpoint
 from cwm_train.checkpoint.tensors import TENSORS, read_tensors
 from cwm_train.commands.train import run_training
 from cwm_train.loop.config import TrainConfig
+from cwm_train.loop.trainer import Trainer
 from cwm_train.model.config import CwmTiny
 from cwm_train.optim.config import AdamW
 
@@ -221,3 +223,31 @@ def test_counters_of_a_checkpoint_are_plain(settings):
     run_training(settings(max_steps=2))
     facts = json.loads((newest_checkpoint(settings().out) / "facts.json").read_text())["train"]
     assert facts["step"] == 2 and facts["tokens"] > 0 and facts["skipped_steps"] == 0
+
+
+class Sgd(ComponentConfig):
+    """An optimizer as a third party would bring it."""
+
+    momentum: float
+
+    def build(self, named_parameters):
+        """Build torch's."""
+        return torch.optim.SGD([p for _, p in named_parameters], lr=0.05, momentum=self.momentum)
+
+
+@pytest.mark.parametrize("optimizer", [Sgd(momentum=0.9), Sgd(momentum=0.0), AdamW(name="adamw")])
+def test_any_optimizer_is_resumed_exactly(settings, tmp_path, monkeypatch, optimizer):
+    budget = {"optimizer": optimizer, "max_steps": 8, "checkpoint_every_steps": 3}
+    run_training(settings(out=tmp_path / "whole", **budget))
+
+    class Fragile(Trainer):
+        def _step(self, *args):
+            if self.state.step == 5:
+                raise RuntimeError("pulled the plug")
+            return super()._step(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="pulled"):
+        patch.setattr("cwm_train.loop.run.Trainer", Fragile)
+        run_training(settings(out=tmp_path / "torn", **budget))
+    run_training(settings(out=tmp_path / "torn", **budget))
+    assert losses(tmp_path / "torn") == losses(tmp_path / "whole")
