@@ -170,7 +170,19 @@ def test_token_ids_are_read_from_where_servers_put_them(server: Server, style: s
     made = generate(make(server))
     assert made.token_ids == (10, 9, 6, 8)
     assert made.logprobs[0] == pytest.approx(distribution(3)[10])
-    assert made.model_version == 3
+    assert made.model_versions == (3, 3, 3, 3)
+
+
+def test_versions_per_token_are_kept(server: Server) -> None:
+    server.spoil = lambda answer: with_versions(answer, [3, 3, 4, 5])
+    assert generate(make(server)).model_versions == (3, 3, 4, 5)
+    server.spoil = lambda answer: with_versions(answer, [3])
+    with pytest.raises(EngineError, match="4 tokens, but 1 versions"):
+        generate(make(server))
+
+
+def with_versions(answer: dict[str, Any], versions: list[int]) -> dict[str, Any]:
+    return {"choices": [{**answer["choices"][0], "model_versions": versions}]}
 
 
 def test_text_tokens_are_never_taken_for_ids(server: Server) -> None:

@@ -71,7 +71,7 @@ TURNS = st.builds(
     token_ids=st.one_of(st.none(), st.lists(st.integers(0, 128_255)).map(tuple)),
     logprobs=st.one_of(st.none(), st.lists(NUMBERS).map(tuple)),
     loss_mask=st.one_of(st.none(), st.lists(st.booleans()).map(tuple)),
-    model_version=st.one_of(st.none(), st.integers(0, 10**9)),
+    model_versions=st.one_of(st.none(), st.lists(st.integers(0, 10**9)).map(tuple)),
 )
 JSON = st.dictionaries(
     st.text(max_size=5), st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5))
@@ -115,6 +115,15 @@ def test_trajectories_round_trip_to_the_bit(
         for index, trajectory in enumerate(trajectories):
             writer.write(trajectory_to_row(trajectory, f"t{index}"))
     assert [trajectory_from_row(row) for row in read_shards(directory)] == trajectories
+
+
+def test_turns_with_one_version_are_still_read() -> None:
+    turn = Turn("action", "ab", (1, 2), (-0.5, -0.25), (True, True), (7, 7))
+    row = trajectory_to_row(Trajectory("t", (turn, Turn("prompt", ""))), "x")
+    for stored, version in zip(row["turns"], (7, None)):
+        del stored["model_versions"]
+        stored["model_version"] = version
+    assert trajectory_from_row(row).turns == (turn, Turn("prompt", ""))
 
 
 def make_record(**changes: object) -> TraceRecord:

@@ -54,7 +54,8 @@ class Echo:
         self.prompts.append(list(prompt_ids))
         ids = (sum(prompt_ids), 7)[: params.max_tokens]
         reason = "stop" if len(ids) == 2 else "length"
-        return Completion(ids, (-0.5,) * len(ids), reason, f"a{len(self.prompts)}", model_version=4)
+        text, versions = f"a{len(self.prompts)}", (4, 5)[: len(ids)]
+        return Completion(ids, (-0.5,) * len(ids), reason, text, versions)
 
     async def score(self, token_ids: Sequence[int]) -> Scores:
         raise NotImplementedError
@@ -93,7 +94,7 @@ def test_prompts_are_the_exact_concatenation_of_what_was_said() -> None:
     assert [turn.role for turn in trajectory.turns] == ["prompt", *["action", "observation"] * 3]
     assert [turn.token_ids for turn in trajectory.actions] == [(50, 7), (158, 7), (375, 7)]
     assert all(turn.logprobs == (-0.5, -0.5) for turn in trajectory.actions)
-    assert {turn.model_version for turn in trajectory.actions} == {4}
+    assert [turn.model_versions for turn in trajectory.actions] == [(4, 5)] * 3
     for turn in trajectory.turns:
         trained = turn.role == "action"
         assert turn.loss_mask == (trained,) * len(turn.token_ids or ())

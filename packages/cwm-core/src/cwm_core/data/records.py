@@ -247,7 +247,7 @@ def _turn_to_row(turn: Turn) -> dict[str, Any]:
         "token_ids": turn.token_ids,
         "logprobs": turn.logprobs,
         "loss_mask": turn.loss_mask,
-        "model_version": turn.model_version,
+        "model_versions": turn.model_versions,
     }
 
 
@@ -258,8 +258,16 @@ def _turn_from_row(row: Mapping[str, Any]) -> Turn:
         token_ids=None if row["token_ids"] is None else tuple(row["token_ids"]),
         logprobs=None if row["logprobs"] is None else tuple(row["logprobs"]),
         loss_mask=None if row["loss_mask"] is None else tuple(row["loss_mask"]),
-        model_version=row["model_version"],
+        model_versions=_model_versions(row),
     )
+
+
+def _model_versions(row: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return a version per token; shards written before had one for the whole turn."""
+    if "model_versions" not in row and (version := row["model_version"]) is not None:
+        return (version,) * len(row["token_ids"] or ())
+    versions = row.get("model_versions")
+    return None if versions is None else tuple(versions)
 
 
 def _utf8(text: str) -> str:
@@ -338,7 +346,7 @@ def _trajectory_schema() -> pa.Schema:
             "token_ids": pa.list_(pa.int32()),
             "logprobs": pa.list_(pa.float64()),
             "loss_mask": pa.list_(pa.bool_()),
-            "model_version": pa.int64(),
+            "model_versions": pa.list_(pa.int64()),
         }
     )
     return pa.schema(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from cwm_core.errors import RunError
@@ -30,14 +31,16 @@ class SamplingParams:
 class Completion:
     """Generated tokens; a stop token, when hit, is the last of `token_ids`.
 
-    `finish_reason` is ``"stop"`` (a stop token) or ``"length"``.
+    `finish_reason` is ``"stop"`` (a stop token) or ``"length"``. `model_versions` has the version
+    of the weights that produced each token, which may change within a completion; `None` where the
+    engine does not say.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     finish_reason: str
     text: str = ""
-    model_version: int | None = None
+    model_versions: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +69,16 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Free what the engine holds."""
+        ...
+
+
+@runtime_checkable
+class UpdatableEngine(Engine, Protocol):
+    """An engine whose weights can be replaced while it generates, as RL needs."""
+
+    async def update_weights(self, weights: Path, version: int) -> None:
+        """Go on with the weights of the model directory `weights` from the next token on.
+
+        Tokens produced from then on carry `version`. Returns once the new weights are in use.
+        """
         ...

@@ -59,8 +59,8 @@ class OpenAIEngine:
         reason = choice.get("finish_reason")
         if reason not in ("stop", "length"):
             raise EngineError(f"the server ended a completion with {reason!r}")
-        version = answer.get("model_version")
-        return Completion(ids, logprobs, reason, choice.get("text") or "", version)
+        versions = _model_versions(choice, answer, len(ids))
+        return Completion(ids, logprobs, reason, choice.get("text") or "", versions)
 
     async def score(self, token_ids: Sequence[int]) -> Scores:
         """Score a sequence with one request that generates nothing."""
@@ -223,6 +223,19 @@ def _logprobs(choice: Mapping[str, Any]) -> tuple[float, ...]:
     except (KeyError, TypeError, ValueError) as error:
         raise EngineError("the server's log-probabilities are malformed", _NO_LOGPROBS) from error
     raise EngineError("the server's answer has no log-probabilities", _NO_LOGPROBS)
+
+
+def _model_versions(
+    choice: Mapping[str, Any], answer: Mapping[str, Any], count: int
+) -> tuple[int, ...] | None:
+    """Read a version per token (`cwm serve`), or one for the whole answer."""
+    versions = choice.get("model_versions")
+    if versions is None:
+        version = answer.get("model_version")
+        return None if version is None else (int(version),) * count
+    if len(versions) != count:
+        raise EngineError(f"the server returned {count} tokens, but {len(versions)} versions")
+    return tuple(map(int, versions))
 
 
 def _check_counts(ids: Sequence[int], logprobs: Sequence[float], most: int) -> None:

@@ -27,7 +27,8 @@ class Action:
     """Nats, one per token."""
     finish_reason: str | None = None
     """The engine's: ``"stop"``, or ``"length"`` when the action was cut off."""
-    model_version: int | None = None
+    model_versions: tuple[int, ...] | None = None
+    """Version of the weights that produced each token, where the engine says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,4 +85,4 @@ def _shown_turn(observation: Observation, role: str) -> Turn:
 def _action_turn(action: Action) -> Turn:
     ids = action.token_ids
     mask = None if ids is None else (True,) * len(ids)
-    return Turn("action", action.text, ids, action.logprobs, mask, action.model_version)
+    return Turn("action", action.text, ids, action.logprobs, mask, action.model_versions)

@@ -154,7 +154,7 @@ class _Play:
         text = made.text
         if not text and made.token_ids and self.tokenizer is not None:
             text = self.tokenizer.decode(made.token_ids)
-        return Action(text, made.token_ids, made.logprobs, made.finish_reason, made.model_version)
+        return Action(text, made.token_ids, made.logprobs, made.finish_reason, made.model_versions)
 
     def _tokens_left(self, episode: Episode) -> float:
         if self.limits.tokens is None:

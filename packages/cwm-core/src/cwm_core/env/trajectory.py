@@ -30,7 +30,8 @@ class Turn:
     """A contiguous run of tokens by one author.
 
     `role` is ``"prompt"``, ``"action"`` or ``"observation"``. `logprobs` (nats) are the engine's,
-    one per token, for actions only; `loss_mask` marks the tokens that may be trained on.
+    one per token, for actions only, and so are `model_versions`, the versions of the weights that
+    produced the tokens; `loss_mask` marks the tokens that may be trained on.
     """
 
     role: str
@@ -38,7 +39,7 @@ class Turn:
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     loss_mask: tuple[bool, ...] | None = None
-    model_version: int | None = None
+    model_versions: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
