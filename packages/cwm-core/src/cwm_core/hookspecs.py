@@ -107,6 +107,11 @@ def cwm_advantages() -> list[Component]:
 
 
 @hookspec
+def cwm_policy_losses() -> list[Component]:
+    """What a policy is trained to minimise [build() -> PolicyObjective]."""
+
+
+@hookspec
 def cwm_rewards() -> list[Component]:
     """Scores of finished trajectories [build() -> Reward]."""
 

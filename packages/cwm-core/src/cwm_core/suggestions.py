@@ -22,6 +22,7 @@ _HOME_OF_KIND = {
     "schedules": "cwm-train",
     "loggers": "cwm-train",
     "advantages": "cwm-rl",
+    "policy_losses": "cwm-rl",
     "rewards": "cwm-rl",
     "benchmarks": "cwm-eval",
     "sandboxes": "cwm-core",

@@ -24,6 +24,21 @@ def cwm_advantages() -> list[Component]:
 
 
 @hookimpl
+def cwm_policy_losses() -> list[Component]:
+    """Return the policy losses."""
+    module = "cwm_rl.algorithm.losses"
+    return [
+        Component("cwm", f"{module}:CwmLossConfig", "Clipped ratios over a constant divisor."),
+        Component("grpo", f"{module}:GrpoLossConfig", "Means of episodes, then their mean."),
+        Component("dr_grpo", f"{module}:DrGrpoLossConfig", "Over episodes times most tokens."),
+        Component("dapo", f"{module}:DapoLossConfig", "Clip higher, mean over tokens."),
+        Component("cispo", f"{module}:CispoLossConfig", "Clipped weights, whole gradients."),
+        Component("gspo", f"{module}:GspoLossConfig", "One clipped ratio per episode."),
+        Component("reinforce", f"{module}:ReinforceLossConfig", "Without ratios, for RLOO."),
+    ]
+
+
+@hookimpl
 def cwm_rewards() -> list[Component]:
     """Return the rewards."""
     return [
