@@ -1,0 +1,1 @@
+"""Bugs on purpose: operators, their choice, and what tests say about the result."""
