@@ -1,0 +1,1 @@
+"""The operators that ship: small rewrites on libcst's concrete syntax trees."""
