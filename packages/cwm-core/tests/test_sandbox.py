@@ -11,7 +11,7 @@ import pytest
 
 from cwm_core.env.concurrency import run_sync
 from cwm_core.sandbox import bubblewrap
-from cwm_core.sandbox.base import ExecResult, Sandbox, SandboxError
+from cwm_core.sandbox.base import ExecResult, Sandbox, SandboxError, Snapshot
 from cwm_core.sandbox.config import LocalSandboxConfig
 from cwm_core.sandbox.local import LocalSandbox
 from cwm_core.testing.sandboxes import SandboxConformance
@@ -22,8 +22,8 @@ needs_bubblewrap = pytest.mark.skipif(REASON is not None, reason=f"no isolation 
 
 @needs_bubblewrap
 class TestLocal(SandboxConformance):
-    def make(self, **limits: Any) -> Sandbox:
-        return LocalSandboxConfig(**limits).build()
+    def make(self, snapshot: Snapshot | None = None, **settings: Any) -> Sandbox:
+        return LocalSandboxConfig(**settings).build(snapshot)
 
     def test_no_privileges_inside(self) -> None:
         text = self.run("id -u; grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status").text

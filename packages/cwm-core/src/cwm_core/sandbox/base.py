@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from cwm_core.errors import RunError
 
@@ -26,6 +28,10 @@ class ExecResult:
     duration_s: float
     truncated: bool = False
     """Whether output beyond the limit was thrown away."""
+    limit: Literal["", "disk"] = ""
+    """The limit for which the sandbox itself killed the command, besides time."""
+    restarted: bool = False
+    """Whether a shell ended with this command, so that the next one meets a new shell."""
 
     @property
     def timed_out(self) -> bool:
@@ -39,10 +45,40 @@ class ExecResult:
 
 
 @runtime_checkable
-class Sandbox(Protocol):
-    """One place to run commands; its working directory lasts, everything else may not.
+class Shell(Protocol):
+    """A shell that lasts: working directory, variables, functions, background jobs."""
 
-    Paths are relative to the working directory, or absolute inside the sandbox.
+    async def run(self, command: str, timeout_s: float) -> ExecResult:
+        """Run a command in the shell; both streams come back interleaved, as `stdout`.
+
+        At a time-out everything that the command started is killed, and nothing that earlier
+        commands left in the background. Where the shell itself does not answer any more, or the
+        command ended it (``exit 3``), the result is marked as `restarted`: the next command meets a
+        new shell with the working directory, the exported variables and the functions as they were
+        after the last command that ended by itself; background jobs are gone. Commands read an
+        empty standard input.
+        """
+        ...
+
+
+@runtime_checkable
+class Snapshot(Protocol):
+    """The files of a sandbox at one moment; `build(snapshot=...)` of a config starts from them.
+
+    Whoever took it deletes it; `cwm forage prune` deletes those of processes that died.
+    """
+
+    async def delete(self) -> None:
+        """Delete the stored files; sandboxes that were made from them stay."""
+        ...
+
+
+@runtime_checkable
+class Sandbox(Protocol):
+    """One place to run commands; its files last, processes last as long as a command or a shell.
+
+    Paths are relative to the working directory, or absolute inside the sandbox. Commands and shells
+    of one sandbox run one at a time; a second one waits. Leaving ``async with`` closes it.
     """
 
     async def exec(
@@ -60,6 +96,15 @@ class Sandbox(Protocol):
         """
         ...
 
+    def shell(
+        self, *, cwd: str = ".", env: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[Shell]:
+        """Open a shell: ``bash`` where there is one, else ``sh``.
+
+        Every process that it started is gone when the context is left.
+        """
+        ...
+
     async def read_file(self, path: str) -> bytes:
         """Return a file's content; SandboxError when there is none or it is too large."""
         ...
@@ -68,6 +113,29 @@ class Sandbox(Protocol):
         """Write a file, making its directories; SandboxError when it cannot be written."""
         ...
 
-    async def close(self) -> None:
-        """Delete the sandbox with all that is in it."""
+    async def upload(self, source: Path, path: str = ".") -> None:
+        """Copy the content of a directory of this machine into one of the sandbox, made if missing.
+
+        Modes and links are kept as they are, owners are not.
+        """
         ...
+
+    async def download(self, path: str, target: Path) -> None:
+        """Copy the content of a directory of the sandbox into one of this machine, made if missing.
+
+        Nothing is written outside `target`: links that lead out of it, devices and the like raise
+        SandboxError, and so does a tree that is too large.
+        """
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Keep the files as they are now; temporary space and processes are not part of it."""
+        ...
+
+    async def close(self) -> None:
+        """Delete the sandbox with all that is in it; closing twice is fine."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exception: object) -> None: ...

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cwm_core.sandbox.config import LocalSandboxConfig
 
@@ -18,7 +18,12 @@ _FILES = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.s
 
 
 def command_line(
-    config: LocalSandboxConfig, workspace: Path, uid: int, cwd: str, env: Mapping[str, str]
+    config: LocalSandboxConfig,
+    workspace: Path,
+    tmp: Path,
+    uid: int,
+    cwd: str,
+    env: Mapping[str, str],
 ) -> list[str]:
     """Return the arguments in front of a command that isolate and limit it.
 
@@ -28,12 +33,17 @@ def command_line(
     line = ["bwrap", "--new-session", "--die-with-parent", "--clearenv", *_namespaces()]
     line += [word for path in _system_paths() for word in _mount(path)]
     line += ["--proc", "/proc", "--dev", "/dev"]
-    line += ["--perms", "1777", "--size", str(config.tmp_bytes), "--tmpfs", "/tmp"]
-    for path in [*_python_paths(config), *config.read_only]:  # may be below /tmp
+    size = ["--perms", "1777", "--size", str(config.tmp_bytes), "--tmpfs"]
+    line += [*size, "/dev/shm", "--remount-ro", "/dev"]
+    shown = [*_python_paths(config), *config.read_only]
+    # Never mount inside a directory that the sandbox can plant links in.
+    below_tmp = any(path.is_relative_to("/tmp") for path in shown)
+    line += [*size, "/tmp"] if below_tmp else ["--bind", str(tmp), "/tmp"]
+    for path in shown:
         line += [*_parents(path), "--ro-bind", str(path), str(path)]
-    line += ["--bind", str(workspace), WORKSPACE, "--chdir", f"{WORKSPACE}/{cwd}"]
-    line += ["--hostname", "sandbox"]
-    for name, value in {**environment(config), **env}.items():
+    line += ["--bind", str(workspace), WORKSPACE, "--remount-ro", "/"]
+    line += ["--chdir", str(PurePosixPath(WORKSPACE) / cwd), "--hostname", "sandbox"]
+    for name, value in {**environment(config), **config.env, **env}.items():
         line += ["--setenv", name, value]
     return [*line, "--", *_identity(uid), *limits(config)]
 
@@ -67,7 +77,7 @@ def why_not() -> str | None:
         if shutil.which(program) is None:
             return f"{program} is not installed"
     config = LocalSandboxConfig()
-    line = command_line(config, Path("/usr"), free_uid(), ".", {})
+    line = command_line(config, Path("/usr"), Path("/usr"), free_uid(), ".", {})
     try:
         probe = subprocess.run([*line, "true"], capture_output=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

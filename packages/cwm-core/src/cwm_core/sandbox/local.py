@@ -7,29 +7,37 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cwm_core.sandbox import bubblewrap
-from cwm_core.sandbox.base import ExecResult, SandboxError
+from cwm_core.sandbox.base import ExecResult, SandboxError, Snapshot
 from cwm_core.sandbox.config import LocalSandboxConfig
+from cwm_core.sandbox.files import FILE_TIMEOUT_S, FilesByCommands
+from cwm_core.sandbox.local_shell import LocalShellProcess
+from cwm_core.sandbox.shell import START, LastingShell
+from cwm_core.sandbox.streams import Kept, feed, settle
 
-FILE_TIMEOUT_S = 60.0
-"""Seconds for reading or writing one file."""
+COPY_TIMEOUT_S = 600.0
+"""Seconds for taking a snapshot or starting from one."""
 
 
-class LocalSandbox:
-    """A directory of this machine as workspace, and nothing else writable.
+class LocalSandbox(FilesByCommands):
+    """Two directories of this machine, the workspace and /tmp; nothing else is writable.
 
     Raises:
         SandboxError: this machine cannot isolate and `allow_unisolated` is off.
     """
 
-    def __init__(self, config: LocalSandboxConfig) -> None:
+    config: LocalSandboxConfig
+
+    def __init__(self, config: LocalSandboxConfig, snapshot: Snapshot | None = None) -> None:
         self.config = config
         reason = bubblewrap.why_not()
         self.isolated = reason is None
@@ -41,10 +49,16 @@ class LocalSandbox:
                 "trust set allow_unisolated=true",
             )
         self._uid = bubblewrap.free_uid()
-        self._workspace = Path(tempfile.mkdtemp(prefix="cwm-sandbox-"))
-        if self.isolated and os.geteuid() == 0:
-            os.chown(self._workspace, self._uid, self._uid)
-        self._cleanup = weakref.finalize(self, shutil.rmtree, self._workspace, ignore_errors=True)
+        self._lock = asyncio.Lock()
+        self._root = Path(tempfile.mkdtemp(prefix="cwm-sandbox-"))
+        self._cleanup = weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
+        self._workspace, self._tmp = self._root / "workspace", self._root / "tmp"
+        for path in (self._workspace, self._tmp):
+            path.mkdir(mode=0o700)
+            self._give(path)
+        self._shells: weakref.WeakSet[LastingShell] = weakref.WeakSet()
+        if snapshot is not None:
+            self._restore(snapshot)
 
     async def exec(
         self,
@@ -56,85 +70,96 @@ class LocalSandbox:
         stdin: bytes = b"",
     ) -> ExecResult:
         """Run a command (see `Sandbox.exec`)."""
-        if not self._cleanup.alive:
-            raise SandboxError("the sandbox is closed")
         arguments = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
-        cwd = self._inside(cwd)
-        if self.isolated:
-            line = bubblewrap.command_line(self.config, self._workspace, self._uid, cwd, env or {})
-            directory, environment = None, {"PATH": os.environ.get("PATH", os.defpath)}
-        else:
-            line = bubblewrap.limits(self.config) if shutil.which("prlimit") else []
-            directory = self._workspace / cwd
-            home = {"HOME": str(self._workspace)}
-            environment = {**bubblewrap.environment(self.config), **home, **(env or {})}
-        return await self._run([*line, *arguments], timeout_s, directory, environment, stdin)
+        inside, most = self._inside(cwd), self.config.output_bytes
+        async with self._lock:
+            return await self._run(arguments, timeout_s, inside, env or {}, stdin, most)
 
-    async def read_file(self, path: str) -> bytes:
-        """Return a file's content, read inside the sandbox: links lead nowhere else."""
-        inside = self._inside(path)
-        result = await self.exec(["cat", "--", f"./{inside}"], FILE_TIMEOUT_S)
-        if result.exit_code != 0:
-            raise SandboxError(f"cannot read {path!r} in the sandbox: {_reason(result)}")
-        if result.truncated:
-            raise SandboxError(
-                f"{path!r} in the sandbox is larger than {self.config.output_bytes} bytes",
-                "raise output_bytes",
-            )
-        return result.stdout
+    @asynccontextmanager
+    async def shell(
+        self, *, cwd: str = ".", env: Mapping[str, str] | None = None
+    ) -> AsyncIterator[LastingShell]:
+        """Open a shell (see `Sandbox.shell`)."""
+        inside = self._inside(cwd)
 
-    async def write_file(self, path: str, content: bytes) -> None:
-        """Write a file inside the sandbox."""
-        script = 'mkdir -p -- "$(dirname -- "$1")" && cat > "$1"'
-        line = ["/bin/sh", "-c", script, "sh", f"./{self._inside(path)}"]
-        result = await self.exec(line, FILE_TIMEOUT_S, stdin=content)
-        if result.exit_code != 0:
-            raise SandboxError(f"cannot write {path!r} in the sandbox: {_reason(result)}")
+        async def start() -> LocalShellProcess:
+            process = await self._spawn(START, inside, env or {}, stdin=True)
+            return LocalShellProcess(process)
+
+        shell = LastingShell(start, self.config.output_bytes, self._lock)
+        self._shells.add(shell)
+        try:
+            yield shell
+        finally:
+            await shell.close()
+
+    async def snapshot(self) -> LocalSnapshot:
+        """Keep the workspace as it is now."""
+        async with self._lock:
+            self._check_open()
+            return await asyncio.to_thread(self._take_snapshot)
+
+    def _take_snapshot(self) -> LocalSnapshot:
+        snapshot = LocalSnapshot()
+        try:
+            with snapshot.path.open("wb") as stream:
+                self._tar(["-Scf", "-", "."], stdin=subprocess.DEVNULL, stdout=stream)
+        except BaseException:
+            shutil.rmtree(snapshot.path.parent, ignore_errors=True)
+            raise
+        return snapshot
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        if not isinstance(snapshot, LocalSnapshot) or not snapshot.path.is_file():
+            raise SandboxError("this is no snapshot of a local sandbox, or it was deleted")
+        with snapshot.path.open("rb") as stream:
+            self._tar(["-xpf", "-"], stdin=stream, stdout=subprocess.DEVNULL)
 
     async def close(self) -> None:
-        """Delete the workspace."""
+        """End the shells and delete the workspace."""
+        for shell in list(self._shells):
+            await shell.close()
         if self._cleanup.alive:
-            await self.exec("find . -type d ! -perm -u=rwx -exec chmod u+rwx {} +", FILE_TIMEOUT_S)
+            make_deletable = "find . /tmp -type d ! -perm -u=rwx -exec chmod u+rwx {} +"
+            if self.isolated:
+                await self.exec(make_deletable, FILE_TIMEOUT_S)
             await asyncio.to_thread(self._cleanup)
 
     def _inside(self, path: str) -> str:
-        """Return a path relative to the workspace."""
+        """Return a path for use in the workspace; without isolation it must stay there."""
+        if self.isolated:
+            return path
         pure = PurePosixPath(path)
         if pure.is_absolute():
-            root = bubblewrap.WORKSPACE if self.isolated else str(self._workspace)
-            if not pure.is_relative_to(root):
-                raise SandboxError(f"{path!r} is outside the workspace", f"use paths in {root}")
-            pure = pure.relative_to(root)
+            if not pure.is_relative_to(self._workspace):
+                raise SandboxError(f"{path!r} is outside the workspace {self._workspace}")
+            pure = pure.relative_to(self._workspace)
         if ".." in pure.parts:
             raise SandboxError(f"{path!r} contains '..'", "use paths inside the workspace")
         return str(pure)
 
+    async def _execute(
+        self, line: list[str], timeout_s: float, *, stdin: bytes, output_bytes: int
+    ) -> ExecResult:
+        async with self._lock:
+            return await self._run(line, timeout_s, ".", {}, stdin, output_bytes)
+
     async def _run(
         self,
-        line: list[str],
+        arguments: list[str],
         timeout_s: float,
-        directory: Path | None,
-        environment: Mapping[str, str],
+        cwd: str,
+        env: Mapping[str, str],
         stdin: bytes,
+        output_bytes: int,
     ) -> ExecResult:
         started = time.monotonic()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *line,
-                stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                cwd=directory,
-                env=dict(environment),
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            raise SandboxError(f"cannot run {line[-1]!r}: {error}") from error
-        out, err = _Kept(self.config.output_bytes), _Kept(self.config.output_bytes)
+        process = await self._spawn(arguments, cwd, env, stdin=bool(stdin))
+        out, err = Kept(output_bytes), Kept(output_bytes)
         assert process.stdout is not None
         assert process.stderr is not None
         streams = asyncio.gather(
-            _feed(process.stdin, stdin), out.read(process.stdout), err.read(process.stderr)
+            feed(process.stdin, stdin), out.read(process.stdout), err.read(process.stderr)
         )
         timed_out = False
         try:
@@ -146,51 +171,77 @@ class LocalSandbox:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-            await _settle(streams)
-        code = None if timed_out else _exit_code(process.returncode or 0)
-        truncated = out.truncated or err.truncated
+            await settle(streams)
+        code = process.returncode or 0
         return ExecResult(
-            code, bytes(out.kept), bytes(err.kept), time.monotonic() - started, truncated
+            None if timed_out else (128 - code if code < 0 else code),
+            bytes(out.kept),
+            bytes(err.kept),
+            time.monotonic() - started,
+            out.truncated or err.truncated,
         )
 
+    async def _spawn(
+        self, arguments: list[str], cwd: str, env: Mapping[str, str], *, stdin: bool
+    ) -> asyncio.subprocess.Process:
+        self._check_open()
+        line, directory, environment = self._command_line(self.config, arguments, cwd, env)
+        try:
+            return await asyncio.create_subprocess_exec(
+                *line,
+                stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=directory,
+                env=environment,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            raise SandboxError(f"cannot run {arguments[0]!r}: {error}") from error
 
-class _Kept:
-    """The first bytes of a stream; the rest is read and dropped, so that nobody blocks."""
+    def _command_line(
+        self, config: LocalSandboxConfig, arguments: list[str], cwd: str, env: Mapping[str, str]
+    ) -> tuple[list[str], Path | None, dict[str, str]]:
+        """Return what to run, where, and in which environment."""
+        if self.isolated:
+            line = bubblewrap.command_line(config, self._workspace, self._tmp, self._uid, cwd, env)
+            return [*line, *arguments], None, {"PATH": os.environ.get("PATH", os.defpath)}
+        limits = bubblewrap.limits(config) if shutil.which("prlimit") else []
+        home = {"HOME": str(self._workspace)}
+        environment = {**bubblewrap.environment(config), **home, **config.env, **env}
+        return [*limits, *arguments], self._workspace / cwd, environment
 
-    def __init__(self, most: int) -> None:
-        self.kept, self._most, self.truncated = bytearray(), most, False
+    def _check_open(self) -> None:
+        if not self._cleanup.alive:
+            raise SandboxError("the sandbox is closed")
 
-    async def read(self, stream: asyncio.StreamReader) -> None:
-        while chunk := await stream.read(65536):
-            room = self._most - len(self.kept)
-            self.kept += chunk[:room]
-            self.truncated |= len(chunk) > room
+    def _give(self, path: Path) -> None:
+        if self.isolated and os.geteuid() == 0:
+            os.chown(path, self._uid, self._uid)
 
-
-async def _feed(stream: asyncio.StreamWriter | None, content: bytes) -> None:
-    if stream is None:
-        return
-    with contextlib.suppress(ConnectionError):
-        stream.write(content)
-        await stream.drain()
-    stream.close()
-
-
-async def _settle(streams: asyncio.Future[Any]) -> None:
-    """Read what is left; a process that escaped an unisolated sandbox may hold a pipe open."""
-    try:
-        async with asyncio.timeout(5):
-            await streams
-    except TimeoutError:
-        return
+    def _tar(self, options: list[str], **streams: Any) -> None:
+        """Run tar inside on a stream of ours, without the limit on the size of files."""
+        unlimited = {"file_bytes": 2**62, "processes": max(64, self.config.processes)}
+        config = self.config.model_copy(update=unlimited)
+        line, directory, environment = self._command_line(config, ["tar", *options], ".", {})
+        done = subprocess.run(
+            line, cwd=directory, env=environment, stderr=subprocess.PIPE, check=False,
+            timeout=COPY_TIMEOUT_S, start_new_session=True, **streams,
+        )  # fmt: skip
+        if done.returncode != 0:
+            reason = done.stderr.decode("utf-8", "replace").strip()
+            raise SandboxError(f"cannot copy the files of the sandbox: {reason[:500]}")
 
 
-def _exit_code(code: int) -> int:
-    return 128 - code if code < 0 else code
+class LocalSnapshot:
+    """A workspace as an archive of this machine."""
 
+    def __init__(self) -> None:
+        self._root = Path(tempfile.mkdtemp(prefix="cwm-snapshot-"))
+        self.path = self._root / "workspace.tar"
+        """The archive."""
+        self._cleanup = weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
 
-def _reason(result: ExecResult) -> str:
-    if result.timed_out:
-        return "it took too long"
-    text = result.stderr.decode("utf-8", "backslashreplace").strip()
-    return text or f"exit code {result.exit_code}"
+    async def delete(self) -> None:
+        """Delete the archive."""
+        await asyncio.to_thread(self._cleanup)
