@@ -58,7 +58,7 @@ def cwm_mutators() -> list[Component]:
 
 @hookspec
 def cwm_sandboxes() -> list[Component]:
-    """Where untrusted code runs [build() -> Sandbox]."""
+    """Where untrusted code runs [build(snapshot=None) -> Sandbox]."""
 
 
 @hookspec
