@@ -15,6 +15,7 @@ import json
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from training_pair import SHAPES, SIDES, packed_batch
@@ -48,7 +49,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(shape: str, given: argparse.Namespace) -> dict[str, object]:
+def measure(shape: str, given: argparse.Namespace) -> dict[str, Any]:
     """Train both sides side by side; return tokens per second, their ratio and the losses."""
     config = SHAPES[shape]
     sides = {name: build(config, given.precision) for name, build in SIDES.items()}

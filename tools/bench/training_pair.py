@@ -45,7 +45,7 @@ def packed_batch(vocabulary: int, rows: int, length: int, median: float, seed: i
         row, left = [], length
         while left:
             tokens = min(left, max(2, int(draw.lognormal(np.log(median), 0.8))))
-            ids = draw.integers(0, vocabulary, tokens, dtype=np.int64)
+            ids = draw.integers(0, vocabulary, tokens, dtype=np.int32)
             row.append(Document(ids, np.ones(tokens, bool)))
             left -= tokens
         packed.append(row)

@@ -69,9 +69,9 @@ def write_shards(
     with disk_errors(directory):
         if len(shards) == 1:
             (directory / INDEX).unlink(missing_ok=True)
-        for file in directory.glob("model*.safetensors"):
-            if file.name not in shards:
-                file.unlink()
+        for left_over in directory.glob("model*.safetensors"):
+            if left_over.name not in shards:
+                left_over.unlink()
 
 
 def read_weights(

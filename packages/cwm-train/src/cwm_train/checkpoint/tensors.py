@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,8 @@ MODEL, OPTIMIZER, AVERAGES, RANDOM = "model", "optimizer", "averages", "random"
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return the weights by name, one that has two names (a tied head) once."""
     names = {name for name, _ in model.named_parameters()} | dict(model.named_buffers()).keys()
-    return {name: each for name, each in get_model_state_dict(model).items() if name in names}
+    found = cast("dict[str, Tensor]", get_model_state_dict(model))
+    return {name: each for name, each in found.items() if name in names}
 
 
 def whole_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -47,7 +48,7 @@ def whole_weights(model: nn.Module) -> dict[str, Tensor]:
     """
     names = {name for name, _ in model.named_parameters()} | dict(model.named_buffers()).keys()
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    whole = get_model_state_dict(model, options=options)
+    whole = cast("dict[str, Tensor]", get_model_state_dict(model, options=options))
     return {name: each for name, each in whole.items() if name in names}
 
 
@@ -56,7 +57,8 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
 
     Rates and other settings of its groups are the configuration's and left out.
     """
-    return dict(get_optimizer_state_dict(model, optimizer)["state"])
+    found = cast("dict[str, dict[str, Any]]", get_optimizer_state_dict(model, optimizer))
+    return dict(found["state"])
 
 
 def restore_optimizer(

@@ -8,18 +8,19 @@ block, which are the most of a layer, and everything elementwise are computed ag
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
+from torch import Tensor
 from torch.utils.checkpoint import (
     CheckpointPolicy,
     checkpoint,
     create_selective_checkpoint_contexts,
 )
 
-from cwm_train.model.transformer import CwmForCausalLM
+from cwm_train.model.transformer import CwmForCausalLM, DecoderLayer
 
 Mode = Literal["none", "selective", "full"]
 
@@ -39,14 +40,14 @@ def apply_activation_checkpointing(model: CwmForCausalLM, mode: Mode) -> None:
     """
     if mode not in ("none", "selective", "full"):
         raise ValueError(f"unknown mode {mode!r} of activation checkpointing")
-    run: Callable[..., Any] | None = None
+    run: Callable[..., Tensor] | None = None
     if mode != "none":
         options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
         if mode == "selective":
             policy = partial(_policy, model.config.hidden_size)
             options["context_fn"] = partial(create_selective_checkpoint_contexts, policy)
         run = partial(checkpoint, **options)
-    for layer in model.model.layers:
+    for layer in cast("Iterable[DecoderLayer]", model.model.layers):
         layer.recompute = run
 
 

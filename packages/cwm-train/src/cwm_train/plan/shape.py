@@ -80,8 +80,8 @@ class _FusedAttention:
     def plan(self, layout: Layout, window: int | None) -> None:
         return None
 
-    def __call__(self, q_bhte: Tensor, k_bgte: Tensor, v_bgte: Tensor, plan: None) -> Tensor:
-        return _FlashLike.apply(q_bhte, k_bgte, v_bgte)
+    def __call__(self, q_bhte: Tensor, k_bgse: Tensor, v_bgse: Tensor, plan: None) -> Tensor:
+        return _FlashLike.apply(q_bhte, k_bgse, v_bgse)
 
 
 def kept_bytes(config: CwmModelConfig, tokens: int, dtype: torch.dtype) -> int:

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def figures(runs: Sequence[Run]) -> dict[str, list[str]]:
     if len(runs) > 1:
         rows[f"training loss at {common:,.0f} tokens"] = lambda run: run.loss_at(common)
     for key in sorted({key for run in runs for key in run.keys("validation/")}):
-        rows[key.replace("/", " ").replace("_", " ")] = lambda run, key=key: _last(run, key)
+        rows[key.replace("/", " ").replace("_", " ")] = partial(_last, key=key)
     rows["tokens/s, median"] = lambda run: _median(run, "tokens_per_s")
     if any(run.keys("mfu") for run in runs):
         rows["MFU, median"] = lambda run: _median(run, "mfu")
