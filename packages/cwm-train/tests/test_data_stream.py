@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from itertools import pairwise
 
@@ -11,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cwm_core.errors import ConfigError, DataError
+from cwm_core.errors import ConfigError
 from cwm_train.data.batch import collate
-from cwm_train.data.config import Text, Traces
+from cwm_train.data.config import Traces
 from cwm_train.data.document import Document
 from cwm_train.data.mixers import Curriculum, Sequential, Weighted
 from cwm_train.data.packing import best_fit
@@ -123,14 +122,14 @@ def test_unusable_weights_are_refused(weights):
         Weighted(weights=weights).build(lengths)
 
 
-def test_long_documents_are_dropped_or_cut_as_asked(caplog):
+def test_long_documents_are_dropped_or_split_as_asked(caplog):
     source = Numbers([10, 100, 20])
     dropped, _ = stream_of({"a": source}).take(Position(), 3)
     assert 1 not in numbers(dropped)
     assert "1 of 3 documents are longer than 64 tokens and are left out" in caplog.text
-    cut, _ = stream_of({"a": source}, too_long="cut").take(Position(), 3)
-    assert max(len(d.ids) for row in cut for d in row) == 64
-    assert "are cut" in caplog.text
+    split, _ = stream_of({"a": source}, too_long="split").take(Position(), 3)
+    assert max(len(d.ids) for row in split for d in row) == 64
+    assert "are split" in caplog.text
 
 
 def test_labels_stay_inside_documents_and_follow_the_mask():
@@ -163,11 +162,11 @@ def test_token_cache_is_used_and_repaired(traces, tokenizer, tmp_path):
     built = config.build(tokenizer)
     fresh = [built[i].ids.copy() for i in range(len(built))]
     stores = sorted((tmp_path / "cache").iterdir())
-    times = [(s / "ids.npy").stat().st_mtime_ns for s in stores]
+    times = [(s / "ids.bin").stat().st_mtime_ns for s in stores]
     again = config.build(tokenizer)
-    assert [(s / "ids.npy").stat().st_mtime_ns for s in stores] == times
+    assert [(s / "ids.bin").stat().st_mtime_ns for s in stores] == times
     assert all(np.array_equal(ids, again[i].ids) for i, ids in enumerate(fresh))
-    (stores[0] / "ids.npy").write_bytes(b"torn")
+    (stores[0] / "ids.bin").write_bytes(b"torn")
     repaired = config.build(tokenizer)
     assert all(np.array_equal(ids, repaired[i].ids) for i, ids in enumerate(fresh))
 
@@ -176,26 +175,3 @@ def test_limit_keeps_the_first_traces(traces, tokenizer):
     whole, some = Traces(path=traces).build(tokenizer), Traces(path=traces, limit=70).build(tokenizer)  # fmt: skip # noqa: E501
     assert len(some) == 70
     assert np.array_equal(some[69].ids, whole[69].ids)
-
-
-def test_text_source_reads_lines_and_files(tokenizer, tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"code": "x = 1"}\n\n{"code": "y = 2"}\n')
-    (tmp_path / "b.txt").write_text("hello")
-    source = Text(path=tmp_path, field="code").build(tokenizer)
-    assert [tokenizer.decode(source[i].ids.tolist(), skip_special=True) for i in range(3)] == [
-        "x = 1",
-        "y = 2",
-        "hello",
-    ]
-    assert source[0].loss_mask.all()
-
-
-def test_bad_text_is_named(tokenizer, tmp_path):
-    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "fine"}) + "\n{broken\n")
-    with pytest.raises(DataError, match="line 2"):
-        Text(path=tmp_path / "a.jsonl").build(tokenizer)
-    with pytest.raises(DataError, match="does not exist"):
-        Text(path=tmp_path / "b").build(tokenizer)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no text"):
-        Text(path=tmp_path / "empty").build(tokenizer)

@@ -20,7 +20,7 @@ from cwm_core.rundir import open_run, read_metrics, read_status
 from cwm_train.attention.config import Sdpa
 from cwm_train.checkpoint.hf import load_pretrained
 from cwm_train.commands.train import run_training
-from cwm_train.data.config import Text, Traces
+from cwm_train.data.config import JsonLines, Traces
 from cwm_train.data.mixers import Weighted
 from cwm_train.loop.config import TrainConfig
 from cwm_train.loop.processes import check_shares
@@ -245,7 +245,7 @@ def test_a_corrupt_shard_is_named(settings, tmp_path, traces):
 def test_text_and_traces_mix(settings, tmp_path):
     lines = [json.dumps({"text": f"x = {i}\n" * 5}) for i in range(40)]
     (tmp_path / "text.jsonl").write_text("\n".join(lines))
-    both = {**settings().sources, "text": Text(name="text", path=tmp_path / "text.jsonl")}
+    both = {**settings().sources, "text": JsonLines(name="jsonl", path=tmp_path / "text.jsonl")}
     mixer = Weighted(name="weighted", weights={"traces": 0.7, "text": 0.3})
     config = settings(sources=both, mixer=mixer, max_steps=5)
     run_training(config)

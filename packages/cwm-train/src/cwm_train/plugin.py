@@ -33,6 +33,12 @@ def cwm_models() -> list[Component]:
 
 
 @hookimpl
+def cwm_config_packages() -> list[str]:
+    """Recipes of the stages."""
+    return ["pkg://cwm_train.recipes"]
+
+
+@hookimpl
 def cwm_attentions() -> list[Component]:
     """Ways to compute attention."""
     module = "cwm_train.attention.config"
@@ -72,7 +78,13 @@ def cwm_sources() -> list[Component]:
     module = "cwm_train.data.config"
     return [
         Component("traces", f"{module}:Traces", "execution traces from shards"),
-        Component("text", f"{module}:Text", "plain text and JSON lines"),
+        Component("text", f"{module}:Text", "plain text, a document per file"),
+        Component("code", f"{module}:Code", "source files of a directory tree"),
+        Component("jsonl", f"{module}:JsonLines", "JSON lines with a text field"),
+        Component("parquet", f"{module}:Parquet", "Parquet files with a text column"),
+        Component("huggingface", f"{module}:HuggingFace", "data sets that `datasets` loads"),
+        Component("chat", f"{module}:Chat", "conversations in the chat format"),
+        Component("trajectories", f"{module}:Trajectories", "episodes of agents from shards"),
     ]
 
 
@@ -82,6 +94,7 @@ def cwm_mixers() -> list[Component]:
     module = "cwm_train.data.mixers"
     return [
         Component("weighted", f"{module}:Weighted", "constant shares of the tokens"),
+        Component("staged", f"{module}:Staged", "stages of constant shares"),
         Component("sequential", f"{module}:Sequential", "one source after the other"),
         Component("curriculum", f"{module}:Curriculum", "shares that move from start to end"),
     ]

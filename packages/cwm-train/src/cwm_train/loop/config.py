@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from cwm_core.components import ComponentConfig
 from cwm_core.config import CommandConfig, Slot
-from cwm_train.data.config import LossOn
+from cwm_train.data.config import LossOn, TooLong
 from cwm_train.parallel.config import ParallelConfig
 
 
@@ -19,7 +19,7 @@ class TrainConfig(CommandConfig):
     may_change: ClassVar[frozenset[str]] = frozenset(
         {"out", "max_steps", "max_tokens", "max_minutes", "log_every", "eval_every"}
         | {"checkpoint_every_minutes", "checkpoint_every_steps", "keep_checkpoints", "threads"}
-        | {"parallel", "recompute", "compile"}
+        | {"parallel", "recompute", "compile", "max_bad_steps", "spike_sigmas", "peak_flops"}
     )
 
     out: Path
@@ -51,8 +51,9 @@ class TrainConfig(CommandConfig):
     """Which tokens of a trace carry loss."""
     sequence_length: int = Field(1024, gt=1)
     """Tokens in a packed row."""
-    too_long: Literal["drop", "cut"] = "drop"
-    """What happens to longer documents; either is counted and logged."""
+    too_long: TooLong = "drop"
+    """What happens to longer documents: ``drop``, ``split`` (without overlap) and ``truncate`` are
+    counted and logged; ``error`` ends the run."""
     batch_tokens: int = Field(2048, gt=0)
     """Tokens per optimizer step, all processes together."""
     accumulate: int = Field(1, gt=0)
