@@ -1,0 +1,84 @@
+"""System calls that Python has no function for (or not in every version)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any
+
+NEWNS, NEWUTS, NEWIPC, NEWPID = 0x00020000, 0x04000000, 0x08000000, 0x20000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND = 1, 2, 4, 32, 4096
+MS_REC, MS_PRIVATE = 16384, 1 << 18
+_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_CAP_AMBIENT = 24, 38, 22, 47
+_PR_CAPBSET_READ, _PR_CAP_AMBIENT_CLEAR_ALL = 23, 4
+_CAP_VERSION_3 = 0x20080522
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def call(name: str, *arguments: Any) -> int:
+    """Call a function of the C library; raises OSError when it fails."""
+    result = getattr(libc, name)(*arguments)
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+    return int(result)
+
+
+def unshare(flags: int) -> None:
+    """Move this process (its next children, for NEWPID) into new namespaces."""
+    call("unshare", flags)
+
+
+def setns(fd: int, flags: int) -> None:
+    """Join the namespaces of a process descriptor."""
+    call("setns", fd, flags)
+
+
+def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
+    """Mount a file system."""
+    words = [word.encode() or None for word in (source, target, kind)]
+    call("mount", *words, ctypes.c_ulong(flags), options.encode() or None)
+
+
+def prctl(option: int, *arguments: int) -> int:
+    """Change something about this process."""
+    padded = [ctypes.c_ulong(value) for value in (*arguments, 0, 0, 0, 0)[:4]]
+    return call("prctl", option, *padded)
+
+
+def bound_capabilities() -> None:
+    """Let nothing that this process executes have a capability; needs SETPCAP."""
+    for capability in _BOUNDING:
+        prctl(_PR_CAPBSET_DROP, capability)
+
+
+def give_up_capabilities() -> None:
+    """Leave this process without any capability."""
+    prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    header = (ctypes.c_uint32 * 2)(_CAP_VERSION_3, 0)
+    call("capset", header, (ctypes.c_uint32 * 6)())
+
+
+def no_new_privileges() -> None:
+    """Setuid programs and file capabilities have no effect from here on."""
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _bounding() -> list[int]:
+    """Return the capabilities that programs executed from here could have."""
+    return [n for n in range(64) if libc.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(n), 0, 0, 0) == 1]
+
+
+_BOUNDING = _bounding()
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
+
+
+def install_filter(instructions: bytes) -> None:
+    """Install a seccomp filter, 8 bytes per instruction; it can never be removed."""
+    buffer = ctypes.create_string_buffer(instructions, len(instructions))
+    program = _Program(len(instructions) // 8, ctypes.addressof(buffer))
+    call("prctl", _PR_SET_SECCOMP, 2, ctypes.byref(program), 0, 0)
