@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 from dataclasses import replace
 
 import pytest
@@ -126,6 +127,20 @@ def test_time_limit_keeps_what_was_played() -> None:
     trajectory = rollout_sync(Countdown(), TASK, agent, limits=Limits(timeout_s=0.05))
     assert trajectory.exit_reason == "time_limit"
     assert [turn.text for turn in trajectory.actions] == ["one"]
+
+
+@pytest.mark.parametrize("lines", [("a", "b", "c"), ("a", "break"), ("a", OSError()), ("sleep",)])
+def test_an_environment_frees_what_it_holds_at_every_end(lines: tuple[str | Exception]) -> None:
+    class Holding(Countdown):
+        released: ClassVar[list[object]] = []
+
+        async def release(self, state: object) -> None:
+            self.released.append(state)
+
+    limits = Limits(turns=3, timeout_s=0.2)
+    Holding.released.clear()
+    rollout_sync(Holding(), TASK, Script(*lines), limits=limits)
+    assert len(Holding.released) == 1
 
 
 def test_an_environment_that_raises_is_recorded() -> None:

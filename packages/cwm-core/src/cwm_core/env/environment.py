@@ -68,6 +68,18 @@ class Environment(Protocol):
 
 
 @runtime_checkable
+class ReleasingEnvironment(Environment, Protocol):
+    """An environment that holds something for an episode, such as a container."""
+
+    async def release(self, state: Any) -> None:
+        """Free what is held for `state`: its episode goes on no further; twice is fine.
+
+        `rollout` calls it when an episode ends, at a limit and after an error too.
+        """
+        ...
+
+
+@runtime_checkable
 class Agent(Protocol):
     """Decides the next action from what it was shown."""
 

@@ -18,7 +18,13 @@ from typing import Any, Protocol
 
 from cwm_core.engine.base import Engine, SamplingParams
 from cwm_core.env.concurrency import run_sync
-from cwm_core.env.environment import Action, Agent, Environment, Task
+from cwm_core.env.environment import (
+    Action,
+    Agent,
+    Environment,
+    ReleasingEnvironment,
+    Task,
+)
 from cwm_core.env.episode import Episode, advance, begin
 from cwm_core.env.trajectory import ExitReason, Trajectory, task_metadata
 from cwm_core.errors import CwmError
@@ -73,13 +79,22 @@ async def rollout(
     params = params or SamplingParams()
     play = _Play(environment, player, params, limits, tokenizer)
     started = time.monotonic()
-    reason = await play.run(task, episode)
+    try:
+        reason = await play.run(task, episode)
+    finally:
+        await _release(environment, play.episode)
     metadata = {
         **task_metadata(task),
         "sampling": asdict(params),
         "duration_s": time.monotonic() - started,
     }
     return _record(task, play.episode, reason, play.error, metadata)
+
+
+async def _release(environment: Environment, episode: Episode | None) -> None:
+    """Let an environment free what it holds for an episode, however that ended."""
+    if episode is not None and isinstance(environment, ReleasingEnvironment):
+        await asyncio.shield(environment.release(episode.state))
 
 
 def rollout_sync(*args: Any, **kwargs: Any) -> Trajectory:
