@@ -1,144 +1,244 @@
-"""A batch of sequences that grow together: rows join when there is room and leave when finished.
+"""A batch of sequences that grow together: rows join and leave between any two steps.
 
-Shapes: B rows, T prompt tokens, V vocabulary.
+Rows of the cache 0 .. ready - 1 are decoded, one token each per step; the rows after them still
+wait for a part of their ids to be computed (a prompt, or everything after new weights), at most
+`chunk` tokens per step, so that a long prompt holds nobody up for long. The last id of a row always
+goes through the decoding step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from cwm_core.engine.base import Completion, SamplingParams
-from cwm_core.errors import ContextLengthError, DataError
-from cwm_train.generate.sampling import Sampler
-from cwm_train.model.cache import KVCache
+from cwm_core.engine.base import Completion, EngineError, SamplingParams
+from cwm_train.generate.decode import DecodeStep
+from cwm_train.generate.prefixes import PrefixStore
+from cwm_train.generate.request import Request, check_params, check_prompt
+from cwm_train.generate.sampling import draw
+from cwm_train.model.cache import KVCache, NewTokens
 from cwm_train.model.transformer import CwmForCausalLM
+
+SHORTEST_PREFIX = 16
+"""Shorter beginnings are computed again rather than kept."""
 
 
 @dataclass
 class _Row:
-    key: Hashable
-    sampler: Sampler
-    length: int
+    request: Request
+    done: int = 0
     """Tokens in the cache."""
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    finish_reason: str = ""
 
-    def completion(self) -> Completion:
-        return Completion(tuple(self.token_ids), tuple(self.logprobs), self.finish_reason)
+    @property
+    def missing(self) -> int:
+        return self.request.length - 1 - self.done
 
 
 class DecodingBatch:
-    """Rows with one KV cache; every `step` gives each row its next token."""
+    """Rows with one KV cache; `step` is the only method that computes."""
 
-    def __init__(self, model: CwmForCausalLM) -> None:
-        self._model = model
+    def __init__(
+        self,
+        model: CwmForCausalLM,
+        *,
+        chunk: int = 512,
+        prefix_bytes: int = 0,
+        version: int = 0,
+    ) -> None:
+        self.model, self.version = model, version
         weight = model.lm_head.weight
-        self._device, self._dtype = weight.device, weight.dtype
-        self._cache: KVCache | None = None
+        self._device, self._chunk = weight.device, chunk
+        self._context = model.config.max_position_embeddings
+        self.cache = KVCache(model.config, weight.device, weight.dtype)
+        windows = [window for window in self.cache.windows if window is not None]
+        self.prefixes = PrefixStore(prefix_bytes, min(windows, default=None))
+        self._decode = DecodeStep(model, self.cache)
         self._rows: list[_Row] = []
+        self._ready = 0
+        self._ids_b = self._positions_b = torch.zeros(0, dtype=torch.long)
+        self._stale = True
+        self.computed_tokens = self.reused_tokens = self.generated_tokens = 0
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    @torch.no_grad()
-    def add(
-        self, requests: Sequence[tuple[Hashable, Sequence[int], SamplingParams]]
-    ) -> dict[Hashable, Completion]:
-        """Take requests in, each with its first token drawn; return those finished by it.
+    @property
+    def requests(self) -> list[Request]:
+        """The requests in the batch."""
+        return [row.request for row in self._rows]
 
-        Prompts are padded on the right; the padding is overwritten as rows grow.
+    @property
+    def tokens(self) -> int:
+        """Tokens in the cache."""
+        return sum(row.done for row in self._rows)
+
+    def add(self, request: Request) -> None:
+        """Take a request in."""
+        self._rows.append(_Row(request))
+        self.cache.reserve(len(self._rows), request.length)
+
+    @torch.inference_mode()
+    def step(self) -> list[Request]:
+        """Compute one chunk, then give every ready row a token; return what this finished.
+
+        Raises:
+            EngineError: the model's log-probabilities are not finite.
         """
-        longest = max(len(prompt) for _, prompt, _ in requests)
-        room = longest + min(256, max(params.max_tokens for _, _, params in requests))
-        cache = KVCache(self._model.config, len(requests), room, self._device, self._dtype)
-        ids_bt = torch.zeros(len(requests), longest, dtype=torch.long)
-        for b, (_, prompt, _) in enumerate(requests):
-            ids_bt[b, : len(prompt)] = torch.tensor(list(prompt))
-        hidden_btd = self._model.model(ids_bt.to(self._device), cache=cache)
-        lengths = [len(prompt) for _, prompt, _ in requests]
-        last_bd = hidden_btd[torch.arange(len(requests)), torch.tensor(lengths) - 1]
-        fresh = [
-            _Row(key, Sampler(params), length)
-            for (key, _, params), length in zip(requests, lengths)
-        ]
-        self._draw(fresh, self._model.lm_head(last_bd))
-        if self._cache is None:
-            self._cache = cache
-        else:
-            self._cache.extend(cache)
-        self._rows += fresh
-        return self._remove_finished()
+        self._prefill()
+        if not self._ready:
+            return []
+        self._refresh()
+        rows = self._rows[: self._ready]
+        used = max(row.done for row in rows) + 1
+        self.cache.reserve(len(self._rows), used)
+        logits_bv = self._decode(self._ids_b, self._positions_b, used)
+        requests = [row.request for row in rows]
+        self._ids_b, drawn = draw(
+            logits_bv,
+            [request.params for request in requests],
+            [request.uniforms for request in requests],
+            [request.top_logprobs for request in requests],
+        )
+        self._positions_b += 1
+        self.generated_tokens += len(rows)
+        self._check_finite(drawn.logprobs)
+        for row, token, logprob, tops in zip(rows, drawn.token_ids, drawn.logprobs, drawn.tops):
+            row.done += 1
+            row.request.add(token, logprob, tops, self.version, self._context)
+        return self._leave([row for row in rows if row.request.finish_reason])
 
-    @torch.no_grad()
-    def step(self) -> dict[Hashable, Completion]:
-        """Give every row one more token; return the completions that this finished, by key."""
-        if not self._rows:
-            return {}
-        ids_b1 = torch.tensor([[row.token_ids[-1]] for row in self._rows], device=self._device)
-        positions_b1 = torch.tensor([[row.length] for row in self._rows], device=self._device)
-        logits_b1v = self._model(ids_b1, positions_b1, cache=self._cache)
-        for row in self._rows:
-            row.length += 1
-        self._draw(self._rows, logits_b1v[:, 0])
-        return self._remove_finished()
+    @torch.inference_mode()
+    def cancel(self, requests: Sequence[Request]) -> None:
+        """Drop requests without an answer."""
+        dropped = {id(request) for request in requests}
+        for row in [row for row in self._rows if id(row.request) in dropped]:
+            self._remove(row)
 
-    def cancel(self, key: Hashable) -> None:
-        """Drop a row without an answer."""
-        self._keep([i for i, row in enumerate(self._rows) if row.key != key])
+    def forget(self, recompute: bool) -> None:
+        """Take note of new weights: kept prefixes go; with `recompute`, the rows' own too."""
+        self.prefixes.clear()
+        if recompute:
+            self._ready, self._stale = 0, True
+            for row in self._rows:
+                row.done = 0
 
-    def _draw(self, rows: list[_Row], logits_bv: Tensor) -> None:
-        logprobs_bv = logits_bv.float().log_softmax(-1).cpu()
-        for row, logprobs_v in zip(rows, logprobs_bv):
-            token = row.sampler.draw(logprobs_v)
-            row.token_ids.append(token)
-            row.logprobs.append(float(logprobs_v[token]))
-            params = row.sampler.params
-            if token in params.stop_token_ids:
-                row.finish_reason = "stop"
-            elif self._is_full(row, params):
-                row.finish_reason = "length"
+    # Prompts
 
-    def _is_full(self, row: _Row, params: SamplingParams) -> bool:
-        context = self._model.config.max_position_embeddings
-        return len(row.token_ids) >= params.max_tokens or row.length + 1 >= context
+    def _prefill(self) -> None:
+        waiting = self._rows[self._ready :]
+        for row in waiting:
+            if row.done == 0 and row.missing:
+                self._reuse(row)
+        pieces = self._pieces([row for row in waiting if row.missing])
+        if pieces:
+            self._compute(pieces)
+        for row in waiting:
+            if not row.missing:
+                self._promote(row)
 
-    def _remove_finished(self) -> dict[Hashable, Completion]:
-        finished = {row.key: row.completion() for row in self._rows if row.finish_reason}
-        if finished:
-            self._keep([i for i, row in enumerate(self._rows) if not row.finish_reason])
-        return finished
-
-    def _keep(self, indices: list[int]) -> None:
-        if len(indices) == len(self._rows):
+    def _reuse(self, row: _Row) -> None:
+        """Begin with the keys and values of an earlier sequence, where there is one."""
+        found = self.prefixes.find(row.request.ids[:-1])
+        if found is None or found[0] < SHORTEST_PREFIX:
             return
-        self._rows = [self._rows[i] for i in indices]
-        if not self._rows:
-            self._cache = None
-        elif self._cache is not None:
-            self._cache.select(torch.tensor(indices, device=self._device))
+        length, snapshot = found
+        place = self._rows.index(row)
+        self.cache.reserve(len(self._rows), snapshot.length)
+        self.cache.restore(place, snapshot)
+        row.done = length
+        row.request.cached_tokens = min(length, len(row.request.prompt))
+        self.reused_tokens += length
 
+    def _pieces(self, waiting: list[_Row]) -> list[tuple[_Row, int]]:
+        """Return which rows get how many tokens now: first come, first served.
 
-def check_prompt(prompt: Sequence[int], model: CwmForCausalLM) -> None:
-    """Raise `DataError` for an empty or too long prompt, or ids outside the vocabulary."""
-    config = model.config
-    if not prompt:
-        raise DataError("the prompt is empty", "give at least one token")
-    if len(prompt) >= config.max_position_embeddings:
-        raise ContextLengthError(
-            f"the prompt has {len(prompt)} tokens; the model's context is "
-            f"{config.max_position_embeddings}",
-            "shorten the prompt",
-        )
-    if min(prompt) < 0 or max(prompt) >= config.vocab_size:
-        raise DataError(
-            f"the prompt has ids outside the vocabulary of {config.vocab_size}",
-            "encode it with the tokenizer of this model",
-        )
+        Of rows with the same prompt, one goes ahead and the others reuse its result.
+        """
+        pieces: list[tuple[_Row, int]] = []
+        room, ahead = self._chunk, set[tuple[int, ...]]()
+        for row in waiting:
+            if self.prefixes.enabled and row.missing >= SHORTEST_PREFIX:
+                prompt = tuple(row.request.ids[:-1])
+                if row.done == 0 and prompt in ahead:
+                    continue
+                ahead.add(prompt)
+            count = min(row.missing, room)
+            if count:
+                pieces.append((row, count))
+                room -= count
+        return pieces
+
+    def _compute(self, pieces: list[tuple[_Row, int]]) -> None:
+        rows, counts = [row for row, _ in pieces], [count for _, count in pieces]
+        ids_bt = torch.zeros(len(rows), max(counts), dtype=torch.long)
+        for b, (row, count) in enumerate(pieces):
+            ids_bt[b, :count] = torch.tensor(row.request.ids[row.done : row.done + count])
+        places, starts = [self._rows.index(row) for row in rows], [row.done for row in rows]
+        new = NewTokens(self.cache, places, starts, counts)
+        self.model.model(ids_bt.to(self._device), cache=new)
+        self.computed_tokens += sum(counts)
+        for place, row, count in zip(places, rows, counts):
+            row.done += count
+            if not row.missing and row.done >= SHORTEST_PREFIX:
+                self._keep(place, row)
+
+    def _keep(self, place: int, row: _Row) -> None:
+        if self.prefixes.enabled:
+            self.prefixes.add(row.request.ids, self.cache.snapshot(place, row.done))
+
+    # Places
+
+    def _promote(self, row: _Row) -> None:
+        place = self._rows.index(row)
+        if place != self._ready:
+            other = self._rows[self._ready]
+            self.cache.swap(place, self._ready, max(row.done, other.done))
+            self._rows[place], self._rows[self._ready] = other, row
+        self._decode.masks.set(self._ready, row.done)
+        self._ready += 1
+        self._stale = True
+
+    def _leave(self, finished: list[_Row]) -> list[Request]:
+        for row in finished:
+            if row.done >= SHORTEST_PREFIX:
+                self._keep(self._rows.index(row), row)
+            self._remove(row)
+        return [row.request for row in finished]
+
+    def _remove(self, row: _Row) -> None:
+        """Close the gap with the last ready row, and the gap after that with the last row."""
+        place = self._rows.index(row)
+        if place < self._ready:
+            self._ready -= 1
+            self._move(self._ready, place)
+            self._decode.masks.move(self._ready, place)
+            place, self._stale = self._ready, True
+        self._move(len(self._rows) - 1, place)
+        self._rows.pop()
+
+    def _move(self, source: int, target: int) -> None:
+        if source != target:
+            self.cache.copy(source, target, self._rows[source].done)
+            self._rows[target] = self._rows[source]
+
+    def _refresh(self) -> None:
+        """Put the rows' last ids and positions on the device again after a change of rows."""
+        if self._stale:
+            rows = self._rows[: self._ready]
+            ids = [row.request.ids[-1] for row in rows]
+            self._ids_b = torch.tensor(ids, device=self._device)
+            self._positions_b = torch.tensor([row.done for row in rows], device=self._device)
+            self._stale = False
+
+    def _check_finite(self, logprobs: list[float]) -> None:
+        if not all(map(math.isfinite, logprobs)):
+            raise EngineError(
+                f"the model (version {self.version}) gave log-probabilities that are no numbers",
+                "its weights are damaged or diverged: load others",
+            )
 
 
 def generate(
@@ -147,16 +247,15 @@ def generate(
     params: SamplingParams | Sequence[SamplingParams],
     max_batch: int = 32,
 ) -> list[Completion]:
-    """Continue every prompt; at most `max_batch` at once, shortest prompts first."""
+    """Continue every prompt; at most `max_batch` at once, in their order."""
     each = [params] * len(prompts) if isinstance(params, SamplingParams) else list(params)
-    for prompt in prompts:
-        check_prompt(prompt, model)
-    batch = DecodingBatch(model)
-    waiting = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-    done: dict[Hashable, Completion] = {}
+    for prompt, own in zip(prompts, each):
+        check_prompt(prompt, model.config)
+        check_params(own)
+    requests = [Request(list(prompt), own) for prompt, own in zip(prompts, each)]
+    batch, waiting = DecodingBatch(model), requests[::-1]
     while waiting or len(batch):
-        if waiting and len(batch) < max_batch:
-            chosen = [waiting.pop() for _ in range(min(len(waiting), max_batch - len(batch)))]
-            done |= batch.add([(i, prompts[i], each[i]) for i in chosen])
-        done |= batch.step()
-    return [done[i] for i in range(len(prompts))]
+        while waiting and len(batch) < max_batch:
+            batch.add(waiting.pop())
+        batch.step()
+    return [request.completion() for request in requests]

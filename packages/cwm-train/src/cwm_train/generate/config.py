@@ -10,7 +10,7 @@ from pydantic import Field
 from cwm_core.components import ComponentConfig
 
 if TYPE_CHECKING:
-    from cwm_core.engine.base import Engine
+    from cwm_train.generate.engine import LocalEngine
 
 
 class Local(ComponentConfig):
@@ -24,12 +24,24 @@ class Local(ComponentConfig):
     """Precision of weights and cache; auto takes bf16 where the hardware multiplies it fast."""
     max_batch: int = Field(32, gt=0)
     """Most sequences that are generated at once."""
+    cache_tokens: int | None = Field(None, gt=0)
+    """Most tokens in the cache: sequences times what the longest may come to need. A request waits
+    until it fits; requests are served in their order. By default what half the free memory
+    holds."""
+    prefix_mib: int | None = Field(None, ge=0)
+    """MiB for keys and values of earlier prompts and finished sequences, which requests that begin
+    like them reuse; 0 switches reuse off. By default an eighth of the free memory."""
+    prefill_chunk: int = Field(512, gt=0)
+    """Most prompt tokens that are computed between two steps of the running sequences."""
+    after_update: Literal["keep", "recompute"] = "keep"
+    """What new weights mean for sequences under way: `keep` their keys and values of the old
+    weights (in-flight updates as in PipelineRL, arXiv 2509.19128), or `recompute` them."""
     max_score_tokens: int = Field(16384, gt=0)
     """Most tokens, padding included, in one scoring batch."""
     threads: int | None = Field(None, gt=0)
     """CPU threads; torch's choice by default."""
 
-    def build(self) -> Engine:
+    def build(self) -> LocalEngine:
         """Load the model and start the worker thread."""
         from cwm_train.generate.engine import build_engine
 

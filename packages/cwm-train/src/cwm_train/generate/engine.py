@@ -1,160 +1,130 @@
-"""The local engine: one worker thread, into whose batch concurrent calls are merged."""
+"""The local engine: concurrent calls from any event loop share the batch of one worker thread."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import queue
-import threading
-from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from itertools import count
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from cwm_core.engine.base import Completion, SamplingParams, Scores
-from cwm_core.errors import RunError
+from cwm_core.engine.base import SamplingParams
 from cwm_core.text.tokenizer import Tokenizer
-from cwm_train.checkpoint.hf import load_pretrained
-from cwm_train.generate.batch import DecodingBatch, check_prompt
+from cwm_train.checkpoint.hf import check_weights, load_pretrained, read_weights
 from cwm_train.generate.config import Local
-from cwm_train.generate.score import score
+from cwm_train.generate.memory import free_bytes
+from cwm_train.generate.request import LocalCompletion, Request, Token, check_params, check_prompt
+from cwm_train.generate.score import LocalScores
+from cwm_train.generate.worker import GenerateJob, Job, Options, ScoreJob, Stats, UpdateJob, Worker
 from cwm_train.loop.precision import has_fast_bf16
+from cwm_train.model.cache import KVCache
 from cwm_train.model.transformer import CwmForCausalLM
-
-log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Job:
-    ids: list[int]
-    params: SamplingParams | None
-    """`None`: score the sequence."""
-    future: Future[Any]
 
 
 class LocalEngine:
     """Generates and scores with a model in this process.
 
-    Calls may come from any event loop or thread. Results do not depend on what else is in the
-    batch, up to rounding.
+    Requests join the running batch at the next step, in their order, and leave it when finished.
+    Greedy tokens, and the tokens of a request with a seed, do not depend on what else is in the
+    batch, except where rounding, which differs between batch sizes, decides between two tokens.
+    Cancelling a call takes its request out of the batch at the next step.
+
+    Raises:
+        DataError: the prompt is empty, longer than the context, or outside the vocabulary.
+        ConfigError: a sampling parameter is out of range.
+        EngineError: the model's log-probabilities are no numbers.
+        RunError: the engine was closed.
     """
 
     def __init__(
         self,
         model: CwmForCausalLM,
         tokenizer: Tokenizer,
-        max_batch: int = 32,
-        max_score_tokens: int = 16384,
+        options: Options | None = None,
+        version: int = 0,
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
-        self._max_batch, self._max_score_tokens = max_batch, max_score_tokens
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._waiting: list[_Job] = []
-        self._jobs: dict[int, _Job] = {}
-        self._numbers = count()
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="cwm-engine", daemon=True)
-        self._thread.start()
+        self._worker = Worker(model, options or Options(), version)
 
-    async def generate(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
-        """Continue `prompt_ids`; raises `DataError` for an unusable prompt."""
-        check_prompt(prompt_ids, self.model)
-        completion: Completion = await self._submit(list(prompt_ids), params)
-        return replace(completion, text=self.tokenizer.decode(list(completion.token_ids)))
+    @property
+    def stats(self) -> Stats:
+        """Counters, as of the last step."""
+        return self._worker.stats
 
-    async def score(self, token_ids: Sequence[int]) -> Scores:
-        """Score a whole sequence; raises `DataError` for an unusable one."""
-        check_prompt(token_ids, self.model)
-        return await self._submit(list(token_ids), None)
+    async def generate(
+        self, prompt_ids: Sequence[int], params: SamplingParams, top_logprobs: int = 0
+    ) -> LocalCompletion:
+        """Continue `prompt_ids`; `top_logprobs` of the likeliest tokens are reported per step."""
+        request = self._request(prompt_ids, params, top_logprobs)
+        await self._run(GenerateJob(request))
+        return request.completion(self.tokenizer.decode(request.token_ids))
+
+    async def stream(
+        self, prompt_ids: Sequence[int], params: SamplingParams, top_logprobs: int = 0
+    ) -> AsyncIterator[Token]:
+        """Yield the tokens as they come; closing the iterator cancels the request."""
+        loop, tokens = asyncio.get_running_loop(), asyncio.Queue[Token | None]()
+        request = self._request(prompt_ids, params, top_logprobs)
+        job = GenerateJob(request)
+
+        def post(token: Token | None) -> None:
+            try:
+                loop.call_soon_threadsafe(tokens.put_nowait, token)
+            except RuntimeError:  # the reader's event loop is gone, and so is the reader
+                job.future.cancel()
+
+        request.on_token = post
+        job.future.add_done_callback(lambda future: post(None))
+        self._worker.submit(job)
+        try:
+            while (token := await tokens.get()) is not None:
+                yield token
+            job.future.result()
+        finally:
+            job.future.cancel()
+
+    async def score(self, token_ids: Sequence[int]) -> LocalScores:
+        """Score a whole sequence."""
+        check_prompt(token_ids, self.model.config, room=0)
+        scores: LocalScores = await self._run(ScoreJob(list(token_ids)))
+        return scores
+
+    async def update_weights(self, weights: Path | Mapping[str, Tensor], version: int) -> None:
+        """Replace the weights between two steps; later tokens carry `version`.
+
+        `weights` is a model directory or a state dict. Sequences under way go on, with their keys
+        and values kept or computed again as configured (`Local.after_update`).
+
+        Raises:
+            DataError: the directory is no model's, or a weight is missing, unknown or of another
+                shape; then nothing has changed.
+        """
+        if isinstance(weights, Path):
+            where, found = weights, await asyncio.to_thread(read_weights, weights)
+        else:
+            where, found = Path("the given weights"), dict(weights)
+        if self.model.config.tie_word_embeddings and "model.embed_tokens.weight" in found:
+            found.setdefault("lm_head.weight", found["model.embed_tokens.weight"])
+        check_weights(self.model, found, where)
+        await self._run(UpdateJob(found, version))
 
     async def close(self) -> None:
         """Stop the worker; calls that still wait fail with `RunError`."""
-        if not self._closed:
-            self._closed = True
-            self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._worker.close)
 
-    async def _submit(self, ids: list[int], params: SamplingParams | None) -> Any:
-        if self._closed:
-            raise RunError("the engine is closed", "build a new one")
-        job = _Job(ids, params, Future())
-        self._queue.put(job)
+    def _request(
+        self, prompt_ids: Sequence[int], params: SamplingParams, top_logprobs: int
+    ) -> Request:
+        check_prompt(prompt_ids, self.model.config)
+        check_params(params)
+        return Request(list(prompt_ids), params, top_logprobs)
+
+    async def _run(self, job: Job) -> Any:
+        self._worker.submit(job)
         return await asyncio.wrap_future(job.future)
-
-    # Worker thread
-
-    def _work(self) -> None:
-        batch = DecodingBatch(self.model)
-        while self._collect(block=not len(batch)):
-            try:
-                self._score_waiting()
-                self._fill(batch)
-                self._deliver(batch.step())
-                self._drop_cancelled(batch)
-            except Exception as error:  # every caller must hear of it, whatever it is
-                log.exception("generation failed")
-                self._fail(error)
-                batch = DecodingBatch(self.model)
-        self._fail(RunError("the engine was closed"))
-
-    def _collect(self, block: bool) -> bool:
-        """Take all queued jobs, waiting for one if there is nothing to do; false to stop."""
-        block = block and not self._waiting
-        while True:
-            try:
-                job = self._queue.get(block=block)
-            except queue.Empty:
-                return True
-            if job is None:
-                return False
-            self._waiting.append(job)
-            block = False
-
-    def _score_waiting(self) -> None:
-        jobs = [job for job in self._waiting if job.params is None]
-        if not jobs:
-            return
-        self._waiting = [job for job in self._waiting if job.params is not None]
-        keys = {next(self._numbers): job for job in jobs}
-        self._jobs |= keys
-        results = score(self.model, [job.ids for job in jobs], self._max_score_tokens)
-        for key, result in zip(keys, results):
-            _answer(self._jobs.pop(key), result)
-
-    def _fill(self, batch: DecodingBatch) -> None:
-        room = self._max_batch - len(batch)
-        chosen, self._waiting = self._waiting[:room], self._waiting[room:]
-        requests = []
-        for job in chosen:
-            assert job.params is not None
-            key = next(self._numbers)
-            self._jobs[key] = job
-            requests.append((key, job.ids, job.params))
-        if requests:
-            self._deliver(batch.add(requests))
-
-    def _deliver(self, finished: dict[Any, Completion]) -> None:
-        for key, completion in finished.items():
-            _answer(self._jobs.pop(key), completion)
-
-    def _drop_cancelled(self, batch: DecodingBatch) -> None:
-        for key in [key for key, job in self._jobs.items() if job.future.cancelled()]:
-            batch.cancel(key)
-            del self._jobs[key]
-
-    def _fail(self, error: Exception) -> None:
-        for job in [*self._jobs.values(), *self._waiting]:
-            if not job.future.done():
-                job.future.set_exception(error)
-        self._jobs, self._waiting = {}, []
-
-
-def _answer(job: _Job, result: Any) -> None:
-    if job.future.set_running_or_notify_cancel():
-        job.future.set_result(result)
 
 
 def build_engine(config: Local) -> LocalEngine:
@@ -171,4 +141,22 @@ def build_engine(config: Local) -> LocalEngine:
     model, tokenizer = load_pretrained(
         config.checkpoint, device=device, dtype=getattr(torch, dtype_name)
     )
-    return LocalEngine(model, tokenizer, config.max_batch, config.max_score_tokens)
+    return LocalEngine(model, tokenizer, _options(config, model))
+
+
+def _options(config: Local, model: CwmForCausalLM) -> Options:
+    weight = model.lm_head.weight
+    free = free_bytes(weight.device)
+    options = Options(
+        max_batch=config.max_batch,
+        cache_tokens=free // 2 // KVCache.bytes_per_token(model.config, weight.dtype),
+        prefix_bytes=free // 8,
+        prefill_chunk=config.prefill_chunk,
+        recompute=config.after_update == "recompute",
+        max_score_tokens=config.max_score_tokens,
+    )
+    if config.cache_tokens is not None:
+        options = replace(options, cache_tokens=config.cache_tokens)
+    if config.prefix_mib is not None:
+        options = replace(options, prefix_bytes=config.prefix_mib * 2**20)
+    return options

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from cwm_train.attention.base import Attention, Layout
 from cwm_train.attention.chunked import ChunkedAttention
-from cwm_train.model.cache import KVCache
+from cwm_train.model.cache import NewTokens
 from cwm_train.model.config import CwmModelConfig
 from cwm_train.model.induction import induction_heads
 from cwm_train.model.loss import IGNORE, head_cross_entropy, label_scores
@@ -58,7 +58,7 @@ class SelfAttention(nn.Module):
         k_bgte = rotate(self.k_proj(x_btd).view(heads), *context.rotation).transpose(1, 2)
         v_bgte = self.v_proj(x_btd).view(heads).transpose(1, 2)
         if context.cache is not None:
-            k_bgte, v_bgte = context.cache.update(self.layer, k_bgte, v_bgte, context.positions_bt)
+            k_bgte, v_bgte = context.cache.update(self.layer, k_bgte, v_bgte)
             k_bgte, v_bgte = k_bgte.to(q_bhte.dtype), v_bgte.to(q_bhte.dtype)
         y_bhte = context.attention(q_bhte, k_bgte, v_bgte, context.plans[self.window])
         return self.o_proj(y_bhte.transpose(1, 2).flatten(2))
@@ -109,16 +109,13 @@ class Context:
         model: Decoder,
         positions_bt: Tensor,
         document_bt: Tensor | None,
-        cache: KVCache | None,
+        cache: NewTokens | None,
     ) -> None:
-        self.attention, self.cache, self.positions_bt = model.attention, cache, positions_bt
+        self.attention, self.cache = model.attention, cache
         self.rotation = rotation(positions_bt, model.frequencies())
-        if cache is None:
-            layout = Layout.of_sequence(positions_bt, document_bt)
-        else:
-            cache.reserve(int(positions_bt.max()) + 1)
-            layout = Layout.of_cache(positions_bt, cache.used)
-        self.plans = {w: model.attention.plan(layout, w) for w in model.windows}
+        packed = Layout.of_sequence(positions_bt, document_bt)
+        layouts = {w: packed if cache is None else cache.layout(w) for w in model.windows}
+        self.plans = {w: model.attention.plan(layouts[w], w) for w in model.windows}
 
 
 class Decoder(nn.Module):
@@ -148,9 +145,11 @@ class Decoder(nn.Module):
         ids_bt: Tensor,
         positions_bt: Tensor | None = None,
         document_bt: Tensor | None = None,
-        cache: KVCache | None = None,
+        cache: NewTokens | None = None,
     ) -> Tensor:
         """Return the normalised hidden states, (B, T, D)."""
+        if cache is not None:
+            positions_bt = cache.positions_bt
         if positions_bt is None:
             positions_bt = torch.arange(ids_bt.shape[1], device=ids_bt.device).expand_as(ids_bt)
         context = Context(self, positions_bt, document_bt, cache)
@@ -164,8 +163,8 @@ class CwmForCausalLM(nn.Module):
     """The decoder with its output head; state-dict names are those of Hugging Face.
 
     `document_bt` marks packed documents: tokens see only their own document; negative ids are
-    padding. `positions_bt` counts from 0 in each document. With a `cache`, `positions_bt` are the
-    positions of the new tokens of each row.
+    padding. `positions_bt` counts from 0 in each document. A `cache` holds the tokens before and
+    knows the positions.
     """
 
     def __init__(self, config: CwmModelConfig, attention: Attention | None = None) -> None:
@@ -201,7 +200,7 @@ class CwmForCausalLM(nn.Module):
         ids_bt: Tensor,
         positions_bt: Tensor | None = None,
         document_bt: Tensor | None = None,
-        cache: KVCache | None = None,
+        cache: NewTokens | None = None,
         labels_bt: Tensor | None = None,
     ) -> Tensor:
         """Return the logits (B, T, V) or, given `labels_bt`, the summed loss (nats).
