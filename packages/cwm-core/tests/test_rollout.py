@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 

@@ -1,0 +1,1 @@
+"""ForagerAgent: tools, prompts and the agents that use them."""

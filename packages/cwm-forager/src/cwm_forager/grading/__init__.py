@@ -1,0 +1,1 @@
+"""Judging a patch on the trusted side, from a fresh sandbox."""

@@ -1,0 +1,1 @@
+"""Software-engineering tasks: instances, their formats, and the proof that they are sound."""
