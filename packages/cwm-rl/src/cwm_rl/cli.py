@@ -36,6 +36,27 @@ def score(
         typer.echo(f"in {settings.out / 'trajectories'}")
 
 
+@app.command()
+def train(
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML with the same keys.")
+    ] = None,
+) -> None:
+    """Learn from episodes: init_from=RUN environments.NAME=ENVIRONMENT max_steps=N out=DIR.
+
+    Engines, orchestrator and trainer are processes of their own. The same command continues what
+    was stopped or killed.
+    """
+    from cwm_core.cli.work import work_in_run
+    from cwm_rl.processes.supervisor import train_in
+    from cwm_rl.train_config import RlConfig
+
+    _, model = work_in_run("rl train", RlConfig, train_in, overrides or [], config)
+    if model is not None:
+        typer.echo(f"model: {model}")
+
+
 def _show(name: str, summary: dict[str, dict[str, float]]) -> None:
     from rich.console import Console
     from rich.table import Table

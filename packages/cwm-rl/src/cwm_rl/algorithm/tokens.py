@@ -72,8 +72,10 @@ class PolicyLoss:
 class PolicyObjective(Protocol):
     """A policy loss with its constants; what components of kind ``policy_losses`` build."""
 
-    needs_reference: bool
-    """Whether it reads `TokenBatch.reference_logprobs_n`."""
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it reads `TokenBatch.reference_logprobs_n`."""
+        ...
 
     def __call__(self, batch: TokenBatch, totals: Totals) -> PolicyLoss:
         """Return the batch's part of the loss of a whole step."""

@@ -1,0 +1,1 @@
+"""The process that plays episodes, and the one that watches all processes."""

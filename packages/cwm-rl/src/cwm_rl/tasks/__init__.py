@@ -1,0 +1,1 @@
+"""Which task comes next, and how hard it is made."""
