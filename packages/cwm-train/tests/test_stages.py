@@ -74,7 +74,9 @@ def test_a_student_runs_the_same_programme(tmp_path, traces, tokenizer_dir):
     curves = [
         [e for e in read_metrics(path.parent / "metrics.jsonl") if "loss" in e] for path in models
     ]
-    assert all(curve[-1]["loss"] < curve[0]["loss"] + 1 for curve in curves)
+    first, second = ([entry["loss"] for entry in curve] for curve in curves[:2])
+    assert first[-1] < 0.7 * first[0]
+    assert second[0] < 0.7 * first[0]
     ropes = [load_pretrained(path)[0].config.rope_parameters.rope_type for path in models]
     assert ropes == ["default", "llama3", "llama3"]
     rates = [entry["lr"] for curve in curves[:2] for entry in curve]
@@ -89,7 +91,7 @@ def write_data(folder: Path) -> None:
         for n in range(20):
             said = f"<think>\n{n} + 1 is {n + 1}.\n</think>\nIt is {n + 1}."
             turns = (Turn("prompt", f"What is {n} + 1?"), Turn("action", said))
-            writer.write(trajectory_to_row(Trajectory(f"t{n}", turns)))
+            writer.write(trajectory_to_row(Trajectory(f"t{n}", turns), f"e{n}"))
         writer.finish()
     texts = [{"text": f"The sum of {n} and {n} is {2 * n}. " * 6} for n in range(40)]
     (folder / "general.jsonl").write_text("".join(json.dumps(t) + "\n" for t in texts))
