@@ -1,0 +1,214 @@
+"""A container to build in: network where it is allowed, and files of this machine to read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cwm_core.errors import RunError
+from cwm_core.sandbox.base import ExecResult, SandboxError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+LABEL = "cwm.build"
+"""Marks containers, and images of single layers, that builds made."""
+OUTPUT_BYTES = 10 * 2**20
+_KILLED = 137
+Value = TypeVar("Value")
+
+
+class EngineMissingError(RunError):
+    """There is no Docker engine, or it refuses to talk."""
+
+
+def connect() -> DockerClient:
+    """Return a client of the engine; EngineMissingError says why there is none."""
+    try:
+        import docker
+    except ImportError as error:
+        raise EngineMissingError(
+            "images need Docker's SDK", "pip install 'cwm-forager[docker]'"
+        ) from error
+    try:
+        client = docker.from_env(timeout=600)
+        client.ping()
+    except (docker.errors.DockerException, OSError) as error:
+        raise EngineMissingError(
+            f"no Docker engine answers: {error}", "start dockerd, or set DOCKER_HOST"
+        ) from error
+    return client
+
+
+@contextlib.contextmanager
+def engine_errors(what: str) -> Iterator[None]:
+    """Turn errors of the engine while it does `what` into a RunError with a way out."""
+    import docker
+    import requests
+
+    try:
+        yield
+    except docker.errors.ImageNotFound as error:
+        raise RunError(
+            f"cannot {what}: {error.explanation or error}",
+            "build or load that image first; `docker images` lists what is there",
+        ) from error
+    except docker.errors.APIError as error:
+        text = str(error.explanation or error)
+        full = "no space left on device" in text
+        hint = "free space where Docker keeps its data: `docker system df`" if full else None
+        raise RunError(f"cannot {what}: {text}", hint) from error
+    except (requests.exceptions.RequestException, OSError) as error:
+        raise EngineMissingError(
+            f"cannot {what}: the engine does not answer: {error}", "is dockerd still running?"
+        ) from error
+
+
+class BuildContainer:
+    """One running container; its commands run as root. Made by `start`.
+
+    It has the methods of a `Sandbox` that builds need, but does not isolate: it may have network.
+    """
+
+    def __init__(self, client: DockerClient, container: Container) -> None:
+        self._client = client
+        self._container = container
+
+    @classmethod
+    async def start(
+        cls,
+        client: DockerClient,
+        image: str,
+        *,
+        network: str = "none",
+        mounts: Mapping[Path, str] | None = None,
+        memory_bytes: int | None = None,
+    ) -> BuildContainer:
+        """Start a container that does nothing yet; `mounts` are read-only."""
+        volumes = {
+            str(path): {"bind": target, "mode": "ro"} for path, target in (mounts or {}).items()
+        }
+
+        def run() -> Container:
+            with engine_errors(f"start a container of {image}"):
+                return client.containers.run(
+                    image,
+                    ["sleep", "86400"],
+                    entrypoint=[],
+                    detach=True,
+                    init=True,
+                    network_mode=network,
+                    volumes=volumes,
+                    labels={LABEL: "container"},
+                    mem_limit=memory_bytes,
+                    pids_limit=4096,
+                )
+
+        return cls(client, await asyncio.to_thread(run))
+
+    async def exec(
+        self,
+        command: str | Sequence[str],
+        timeout_s: float,
+        *,
+        cwd: str = "/",
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+    ) -> ExecResult:
+        """Run a command; at the time limit it is killed, and `exit_code` is None."""
+        line = ["bash", "-c", command] if isinstance(command, str) else list(command)
+        line = ["timeout", "-s", "KILL", f"{timeout_s:.3f}", *line]
+        started = time.monotonic()
+        code, out, err = await self._thread(lambda: self._exec(line, cwd, dict(env or {})))
+        duration = time.monotonic() - started
+        timed_out = code == _KILLED and duration >= timeout_s
+        return ExecResult(
+            None if timed_out else code,
+            out[:OUTPUT_BYTES],
+            err[:OUTPUT_BYTES],
+            duration,
+            truncated=max(len(out), len(err)) > OUTPUT_BYTES,
+        )
+
+    def _exec(self, line: list[str], cwd: str, env: dict[str, str]) -> tuple[int, bytes, bytes]:
+        with engine_errors("run a command in a container"):
+            api = self._client.api
+            made = api.exec_create(self._container.id, line, workdir=cwd, environment=env)
+            out, err, size = [], [], 0
+            for part_out, part_err in api.exec_start(made["Id"], stream=True, demux=True):
+                size += len(part_out or b"") + len(part_err or b"")
+                if size <= 2 * OUTPUT_BYTES:
+                    out.append(part_out or b"")
+                    err.append(part_err or b"")
+            code = api.exec_inspect(made["Id"])["ExitCode"]
+        return code, b"".join(out), b"".join(err)
+
+    async def read_file(self, path: str) -> bytes:
+        """Return a file's content."""
+        result = await self.exec(["cat", "--", path], 60)
+        if result.exit_code != 0:
+            raise SandboxError(f"cannot read {path!r} in the container: {result.stderr!r:.200}")
+        return result.stdout
+
+    async def write_file(self, path: str, content: bytes) -> None:
+        """Write a file, making its directories."""
+        pure = PurePosixPath(path)
+        await self.exec(["mkdir", "-p", "--", str(pure.parent)], 60)
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            entry = tarfile.TarInfo(pure.name)
+            entry.size, entry.mode, entry.mtime = len(content), 0o755, int(time.time())
+            tar.addfile(entry, io.BytesIO(content))
+        await self.put(str(pure.parent), archive.getvalue())
+
+    async def put(self, directory: str, archive: bytes) -> None:
+        """Unpack a tar archive in a directory."""
+
+        def put() -> None:
+            with engine_errors(f"write to {directory} in a container"):
+                self._container.put_archive(directory, archive)
+
+        await self._thread(put)
+
+    async def commit(self, tag: str, changes: Sequence[str], labels: Mapping[str, str]) -> str:
+        """Store the container's files as an image; returns its id.
+
+        `changes` are Dockerfile instructions. What was mounted or only in a command's environment
+        is not in it.
+        """
+        repository, _, name = tag.rpartition(":")
+        labelled = [f'LABEL "{key}"="{value}"' for key, value in labels.items()]
+
+        def commit() -> str:
+            with engine_errors(f"store the image {tag}"):
+                self._container.commit(
+                    repository=repository, tag=name, changes=[*changes, *labelled]
+                )
+                return str(self._client.images.get(tag).id)
+
+        return await self._thread(commit)
+
+    async def close(self) -> None:
+        """Delete the container."""
+
+        def remove() -> None:
+            with contextlib.suppress(RunError), engine_errors("delete a container"):
+                self._container.remove(force=True, v=True)
+
+        await self._thread(remove)
+
+    async def _thread(self, function: Callable[[], Value]) -> Value:
+        return await asyncio.to_thread(function)
+
+    async def __aenter__(self) -> BuildContainer:
+        return self
+
+    async def __aexit__(self, *exception: Any) -> None:
+        await asyncio.shield(self.close())
