@@ -12,6 +12,7 @@ from cwm_core.progress import progress
 from cwm_core.rundir import RunDir, open_run
 from cwm_eval.benchmarks.base import Benchmark
 from cwm_eval.config import EvalConfig
+from cwm_eval.engines import AnswersKnown, GoldEngine
 from cwm_eval.report.page import write_report
 from cwm_eval.report.text import examples_text
 from cwm_eval.results import SAMPLES, EvalRun, load_run, write_results
@@ -36,9 +37,12 @@ def evaluate(config: EvalConfig) -> EvalRun:
 
 async def _measure(config: EvalConfig, path: Path) -> Benchmark:
     engine = config.engine.build()
+    benchmark: Benchmark | None = None
     try:
         tokenizer = getattr(engine, "tokenizer", None)
-        benchmark: Benchmark = config.benchmark.build(tokenizer=tokenizer, limit=config.limit)
+        benchmark = config.benchmark.build(tokenizer=tokenizer, limit=config.limit)
+        if isinstance(engine, GoldEngine) and isinstance(benchmark, AnswersKnown):
+            engine.learn(benchmark)
         with (
             SampleFile(path / SAMPLES) as samples,
             progress(benchmark.count(), "evaluating", "tasks") as shown,
@@ -46,7 +50,16 @@ async def _measure(config: EvalConfig, path: Path) -> Benchmark:
             await _runner(config, benchmark, engine, samples).run(shown)
     finally:
         await engine.close()
+        close_benchmark(benchmark)
+    assert benchmark is not None
     return benchmark
+
+
+def close_benchmark(benchmark: Benchmark | None) -> None:
+    """Free what a benchmark holds, if it holds anything."""
+    close = getattr(benchmark, "close", None)
+    if close is not None:
+        close()
 
 
 def _runner(config: EvalConfig, benchmark: Benchmark, engine: Any, samples: SampleFile) -> Runner:

@@ -1,9 +1,10 @@
-"""Confidence intervals and pass@k."""
+"""Confidence intervals, pass@k and majority@k."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,6 +144,11 @@ def mean(
     return Estimate(ratio, count, low, high, len(per_sum))
 
 
+def mean_of(values: Sequence[float], clusters: Sequence[Hashable], seed: int = 0) -> Estimate:
+    """Estimate the mean of values between 0 and 1, for units that may repeat within a cluster."""
+    return mean(values, [1] * len(values), clusters, share=True, seed=seed)
+
+
 def _by_cluster(
     values: NDArray[Any], clusters: Sequence[Hashable]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -165,3 +171,44 @@ def pass_at_k(count: int, right: int, k: int) -> float:
     if count < k:
         return math.nan
     return 1.0 - math.comb(count - right, k) / math.comb(count, k)
+
+
+_MOST_SUBSETS = 5000
+_DRAWS = 2000
+
+
+def majority_at_k(
+    answers: Sequence[Hashable], right: Sequence[bool], k: int | None = None, *, seed: int = 0
+) -> float:
+    """Return how often the most frequent of k answers is right, over all choices of k of them.
+
+    Equal answers vote together; `None` is no vote. Among equally frequent answers each is as
+    likely, so ties count in part. All answers by default; NaN when there are fewer than k. Where
+    there are more than 5000 choices, 2000 random ones (seeded) are taken.
+    """
+    count = len(answers)
+    if len(right) != count:
+        raise ValueError(f"{count} answers but {len(right)} verdicts")
+    k = count if k is None else k
+    if k < 1:
+        raise ValueError(f"majority@{k} is not defined")
+    if count < k:
+        return math.nan
+    if math.comb(count, k) <= _MOST_SUBSETS:
+        choices: Iterable[Sequence[int]] = itertools.combinations(range(count), k)
+    else:
+        rng = np.random.default_rng(seed)
+        choices = (rng.choice(count, k, replace=False).tolist() for _ in range(_DRAWS))
+    return float(np.mean([_vote(answers, right, choice) for choice in choices]))
+
+
+def _vote(answers: Sequence[Hashable], right: Sequence[bool], choice: Sequence[int]) -> float:
+    groups: dict[Hashable, list[bool]] = {}
+    for index in choice:
+        if answers[index] is not None:
+            groups.setdefault(answers[index], []).append(right[index])
+    if not groups:
+        return 0.0
+    most = max(len(group) for group in groups.values())
+    winners = [group for group in groups.values() if len(group) == most]
+    return sum(sum(group) / len(group) for group in winners) / len(winners)

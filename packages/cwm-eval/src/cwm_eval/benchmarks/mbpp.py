@@ -1,0 +1,91 @@
+"""MBPP (Austin et al. 2021), its sanitized version and MBPP+: write a function for a sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cwm_core.env.environment import Task
+from cwm_core.errors import DataError
+from cwm_eval.benchmarks import answers
+from cwm_eval.benchmarks.graded_code import CodeEnvironment, graded
+from cwm_eval.benchmarks.python_tests import joined, open_names, standard_imports
+from cwm_eval.benchmarks.questions import NO_ANSWER, Grade, drawn, unique
+from cwm_eval.benchmarks.rows import Row, check_row, read_rows
+from cwm_eval.grading.pool import Tests
+
+if TYPE_CHECKING:
+    from cwm_eval.benchmarks.config import MbppTasks
+
+FIELDS: dict[str, type | tuple[type, ...]] = {"task_id": int, "code": str, "test_list": list}
+EVALUATION = range(11, 511)
+"""The task ids of the paper's test split."""
+_QUESTION = """\
+You are an expert Python programmer, and here is your task: {text} Your code should pass \
+these tests:
+
+{tests}
+
+Answer with the code in one markdown code block.
+"""
+
+
+class Mbpp(CodeEnvironment):
+    """A sentence and three assertions; the assertions decide, in a process apart."""
+
+    def __init__(self, config: MbppTasks, limit: int | None) -> None:
+        rows = read_rows(config.data, FIELDS, config.split)
+        for row in rows:
+            sentence: dict[str, type | tuple[type, ...]] = {
+                "prompt" if "prompt" in row else "text": str
+            }
+            check_row(row, sentence, f"{config.data}, task {row['task_id']}")
+        wanted = rows if config.all_tasks else [r for r in rows if r["task_id"] in EVALUATION]
+        if not wanted:
+            raise DataError(
+                f"{config.data} has no task of the test split (11 to 510)",
+                "benchmark.all_tasks=true takes all",
+            )
+        tasks = unique(
+            (Task(str(row["task_id"]), row, {}, config.split) for row in wanted), config.data
+        )
+        super().__init__(
+            drawn(tasks, config.bound(limit), config.seed),
+            config.grading,
+            reasoning=config.reasoning,
+        )
+
+    def prompt(self, task: Task) -> str:
+        """Return the question of the paper."""
+        row = task.data
+        return _QUESTION.format(text=_sentence(row), tests="\n".join(row["test_list"]))
+
+    async def grade(self, task: Task, text: str) -> Grade:
+        """Run the assertions on the answer's code."""
+        code = answers.last_code(text)
+        if not code.strip():
+            return Grade(NO_ANSWER, truth=self.truth(task))
+        verdict = await self.grader.check(joined(code), tests(task.data))
+        return graded(verdict, code, self.truth(task))
+
+    def gold(self, task: Task) -> str | None:
+        """Return the reference solution."""
+        return f"```python\n{self.truth(task)}```"
+
+    def truth(self, task: Task) -> str:
+        """Return the reference solution."""
+        return joined(task.data["code"])
+
+
+def _sentence(row: Any) -> str:
+    return str(row.get("prompt") or row.get("text"))
+
+
+def tests(row: Row | Any) -> Tests:
+    """Return a problem's tests: its assertions, or the longer test of MBPP+ where there is one."""
+    setup = row.get("test_setup_code") or "\n".join(row.get("test_imports") or ())
+    if row.get("test"):
+        source = joined(setup, row["test"])
+    else:
+        source = joined(setup, row["test_list"])
+    reference = joined(row["code"])
+    return Tests(source, names=open_names(source, reference), reference=standard_imports(source))
