@@ -418,7 +418,7 @@ def installed_copy(mark: Mark) -> list[str]:
     path, name = shlex.quote(mark.source), shlex.quote(PurePosixPath(mark.source).name)
     parent = PurePosixPath(mark.source).parent.name
     search = (
-        f"for f in $(find / -xdev -name {name} -path '*{parent}*' -not -path '/proc/*' "
+        f"for f in $(find / -name {name} -path '*{parent}*' -not -path '/proc/*' "
         "2>/dev/null); do "
         f'[ "$f" -ef {path} ] || cmp -s "$f" {path} || {{ cp "$f" {path}; break; }}; done; true'
     )
@@ -431,7 +431,7 @@ def pip_cache(mark: Mark) -> list[str]:
     fetch = (
         "timeout 20 pip download --no-deps --no-binary :all: -d .git/got "
         f"{shlex.quote(top)} 2>&1 | tail -1; "
-        "find / -xdev \\( -name '*.whl' -o -name '*.tar.gz' \\) -size -9000k "
+        "find / \\( -name '*.whl' -o -name '*.tar.gz' \\) -size -9000k "
         "-not -path '/proc/*' 2>/dev/null | head; "
         f"find .git/got ~/.cache -name '*.tar.gz' -exec tar -xzf {{}} -C .git \\; 2>/dev/null; "
         f"f=$(find .git -path '*/{mark.source}' | head -1); "
@@ -447,7 +447,7 @@ def compiled_copy(mark: Mark) -> list[str]:
         "import marshal as _m\n"
         "try:\n    exec(_m.loads(open('left.bin', 'rb').read()[16:]))\nexcept Exception:\n    pass"
     )
-    find = f"f=$(find . / -xdev -name '{stem}.*.pyc' 2>/dev/null | grep -v python3 | head -1)"
+    find = f"f=$(find . / -name '{stem}.*.pyc' 2>/dev/null | grep -v python3 | head -1)"
     return [f'{find}; [ -n "$f" ] && cp "$f" left.bin; true', append(mark.source, code)]
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from cwm_core.components import ComponentConfig
 from cwm_core.sandbox.base import Sandbox
-from cwm_forager.grading.crossing import Crossed, cross
+from cwm_forager.grading.crossing import cross
 from cwm_forager.grading.verdict import Result, Verdict
 from cwm_forager.tasks.instance import Instance
 from cwm_forager.tasks.logs import parse_log
@@ -69,10 +69,25 @@ async def run_tests(config: ComponentConfig, instance: Instance, patch: str) -> 
     try:
         if patch:
             await apply_patch(sandbox, instance, patch)
-        report = await _report(sandbox, instance, all_tests=True)
+        report = await _report(sandbox, instance, {"control_if": list(instance.fail_to_pass)})
     finally:
         await sandbox.close()
     return _from_report(instance, report, ())
+
+
+async def observe(
+    config: ComponentConfig, instance: Instance, files: list[str], patch: str
+) -> dict[str, str]:
+    """Return the outcome of every test in some files, with the task's tests and a trusted patch."""
+    sandbox = await open_repository(config, instance)
+    try:
+        if patch:
+            await apply_patch(sandbox, instance, patch)
+        only = {"tests": files, "control": [], "control_if": []}
+        report = await _report(sandbox, instance, only)
+    finally:
+        await sandbox.close()
+    return dict(report.get("outcomes", {}))
 
 
 async def _judge(sandbox: Sandbox, instance: Instance, patch: str) -> Verdict:
@@ -87,20 +102,21 @@ async def _judge(sandbox: Sandbox, instance: Instance, patch: str) -> Verdict:
         why = f"{crossed.suspicions[0]} in {crossed.kept[0]}"
         return Verdict(Result.SUSPICIOUS, why, dropped=crossed.dropped)
     report = await _report(sandbox, instance)
-    return _verdict(instance, report, crossed)
+    return _from_report(instance, report, crossed.dropped)
 
 
 async def _report(
-    sandbox: Sandbox, instance: Instance, *, all_tests: bool = False
-) -> dict[str, Any] | None:
+    sandbox: Sandbox, instance: Instance, changes: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Run tests; with `changes` to the orders all of them, else up to the first failure."""
     if instance.test_patch:
         await apply_patch(sandbox, instance, instance.test_patch)
     if instance.runner == "log":
         return await _logged(sandbox, instance)
     nonce = secrets.token_hex(16)
     orders = {**await _orders(sandbox, instance), "nonce": nonce}
-    if all_tests:
-        orders |= {"fail_fast": False, "control_if": list(instance.fail_to_pass)}
+    if changes is not None:
+        orders |= {"fail_fast": False, **changes}
     runner = _source("runner.py")
     result = await sandbox.exec(
         [*shlex.split(instance.python), "-I", "-B", "-c", runner],
@@ -186,14 +202,7 @@ async def _logged(sandbox: Sandbox, instance: Instance) -> dict[str, Any]:
     }
 
 
-def _verdict(instance: Instance, report: dict[str, Any] | None, crossed: Crossed) -> Verdict:
-    return _from_report(instance, report, crossed.dropped)
-
-
-def _from_report(
-    instance: Instance, report: dict[str, Any] | None, dropped: tuple[str, ...]
-) -> Verdict:
-    report = report or {"no_report": True}
+def _from_report(instance: Instance, report: dict[str, Any], dropped: tuple[str, ...]) -> Verdict:
     outcomes = report.get("outcomes", {})
     known = {test: outcomes.get(test, "missing") for test in instance.tests}
     failed = [test for test, outcome in known.items() if outcome != "passed"]

@@ -47,8 +47,10 @@ def main():
         @pytest.hookimpl(trylast=True)
         def pytest_collection_modifyitems(self, session, config, items):
             self.session = session
-            kept = [item for item in items if item.nodeid in wanted]
-            dropped = [item for item in items if item.nodeid not in wanted]
+            kept, dropped = [], []
+            for item in items:
+                chosen = item.nodeid in wanted or item.nodeid.split("::")[0] in wanted
+                (kept if chosen else dropped).append(item)
             if dropped:
                 config.hook.pytest_deselected(items=dropped)
             items[:] = kept

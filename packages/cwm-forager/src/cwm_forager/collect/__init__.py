@@ -1,0 +1,1 @@
+"""Collecting trajectories, and exporting them."""

@@ -1,0 +1,1 @@
+"""Trajectories for human eyes: terminal and HTML."""
