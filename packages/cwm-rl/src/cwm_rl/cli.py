@@ -37,6 +37,28 @@ def score(
 
 
 @app.command()
+def demonstrate(
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML with the same keys.")
+    ] = None,
+) -> None:
+    """Play tasks by the actions that they carry: environment=NAME tokenizer=DIR out=DIR.
+
+    The trajectories are what a model can be fine-tuned on before it learns by itself.
+    """
+    from cwm_core.cli.work import work_in_run
+    from cwm_rl.config import DemonstrateConfig
+    from cwm_rl.demonstrate import demonstrate as run_demonstrate
+
+    settings, found = work_in_run(
+        "rl demonstrate", DemonstrateConfig, run_demonstrate, overrides or [], config
+    )
+    if found is not None:
+        typer.echo(f"{found['count']:.0f} trajectories in {settings.out / 'trajectories'}")
+
+
+@app.command()
 def train(
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
     config: Annotated[

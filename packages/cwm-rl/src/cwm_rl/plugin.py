@@ -51,6 +51,16 @@ def cwm_rewards() -> list[Component]:
 
 
 @hookimpl
+def cwm_environments() -> list[Component]:
+    """Return environments to train in."""
+    module = "cwm_rl.environments.config"
+    return [
+        Component("questions", f"{module}:QuestionsConfig", "Questions from a file, as a chat."),
+        Component("lookup", f"{module}:LookupConfig", "A hidden value, and a tool: two turns."),
+    ]
+
+
+@hookimpl
 def cwm_commands() -> list[Command]:
     """Return the commands."""
-    return [Command("rl", "cwm_rl.cli:app", "Reinforcement learning: score trajectories.")]
+    return [Command("rl", "cwm_rl.cli:app", "Reinforcement learning.")]

@@ -34,7 +34,14 @@ def build_fields(config: RlConfig, tokenizer: Tokenizer, context: int) -> dict[s
         environment: Any = component.build(tokenizer)
         task = config.task(name)
         ground = Playground(
-            environment, task, rewards, stops, tokenizer.vocab_size, context, _Coder(tokenizer)
+            environment,
+            task,
+            rewards,
+            stops,
+            tokenizer.vocab_size,
+            context,
+            _Coder(tokenizer),
+            tokenizer.special_ids.get(st.BEGIN_OF_TEXT),
         )
         fields[name] = Field(ground, TaskOrder(name, environment, task, config.seed))
     return fields

@@ -12,7 +12,7 @@ from cwm_core.env.environment import Environment, Task
 from cwm_core.env.reward import Reward
 from cwm_core.env.rollout import Limits, TextCoder, rollout
 from cwm_rl.rollout.grading import Graded, grade
-from cwm_rl.rollout.guard import TimedEnvironment
+from cwm_rl.rollout.guard import GuardedEnvironment
 from cwm_rl.rollout.ledger import Admission
 from cwm_rl.rollout.seeds import derived
 from cwm_rl.tasks.config import TaskConfig
@@ -30,6 +30,8 @@ class Playground:
     context_tokens: int
     """Tokens of an episode, at most."""
     tokenizer: TextCoder | None = None
+    begin_id: int | None = None
+    """Token that every prompt begins with."""
 
 
 class SeededEngine:
@@ -89,7 +91,7 @@ async def _play(
     if admission.hint:
         task = replace(task, metadata={**task.metadata, "show_hint": True})
     config = ground.config
-    environment = TimedEnvironment(ground.environment, config.step_timeout_s)
+    environment = GuardedEnvironment(ground.environment, config.step_timeout_s, ground.begin_id)
     params = SamplingParams(admission.max_tokens, 1.0, stop_token_ids=ground.stop_token_ids)
     context = config.context_tokens or ground.context_tokens
     limits = Limits(config.max_turns, min(context, ground.context_tokens), config.timeout_s)

@@ -1,0 +1,1 @@
+"""Environments to train in: questions in the chat format, with tools where wanted."""
