@@ -58,6 +58,7 @@ def cwm_optimizers() -> list[Component]:
     return [
         Component("adamw", f"{module}:AdamW", "AdamW for everything"),
         Component("muon", f"{module}:Muon", "Muon for hidden matrices, AdamW for the rest"),
+        Component("soap", f"{module}:Soap", "AdamW in the eigenbasis of preconditioners"),
     ]
 
 
