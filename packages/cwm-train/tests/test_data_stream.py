@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cwm_core.errors import ConfigError
+from cwm_core.errors import ContextLengthError, DataError
 from cwm_train.data.batch import collate
 from cwm_train.data.config import Traces
 from cwm_train.data.document import Document
-from cwm_train.data.mixers import Curriculum, Sequential, Weighted
+from cwm_train.data.fitting import FittedSource
+from cwm_train.data.mixers import Weighted
 from cwm_train.data.packing import best_fit
 from cwm_train.data.stream import PackedStream, Position
 from cwm_train.model.loss import IGNORE
@@ -95,33 +95,6 @@ def test_weights_are_token_accurate():
     assert tokens["long"] / tokens.total() == pytest.approx(0.3, abs=0.01)
 
 
-def test_sequential_reads_one_source_after_the_other():
-    sources = {"a": Numbers([10] * 100), "b": Numbers([10] * 100, base=1000)}
-    mixer = Sequential(order=("b", "a"), epochs={"b": 2}).build(
-        {name: source.lengths for name, source in sources.items()}
-    )
-    assert mixer.delivered(1500) == {"b": 1500, "a": 0}
-    assert mixer.delivered(2600) == {"b": 2000, "a": 600}
-
-
-def test_curriculum_moves_from_start_to_end():
-    lengths = {"a": np.array([100]), "b": np.array([100])}
-    mixer = Curriculum(start={"a": 1}, end={"b": 1}, tokens=1000).build(lengths)
-    steps = [mixer.delivered(x) for x in range(0, 2001, 100)]
-    shares = [after["a"] - before["a"] for before, after in pairwise(steps)]
-    assert shares == sorted(shares, reverse=True)
-    assert shares[0] == pytest.approx(95)
-    assert shares[-1] == 0
-    assert all(sum(s.values()) == pytest.approx(x) for s, x in zip(steps, range(0, 2001, 100)))
-
-
-@pytest.mark.parametrize("weights", [{"a": 0.0}, {"a": -1.0, "b": 2.0}, {"nosuch": 1.0}])
-def test_unusable_weights_are_refused(weights):
-    lengths = {"a": np.array([1]), "b": np.array([1])}
-    with pytest.raises(ConfigError):
-        Weighted(weights=weights).build(lengths)
-
-
 def test_long_documents_are_dropped_or_split_as_asked(caplog):
     source = Numbers([10, 100, 20])
     dropped, _ = stream_of({"a": source}).take(Position(), 3)
@@ -175,3 +148,106 @@ def test_limit_keeps_the_first_traces(traces, tokenizer):
     whole, some = Traces(path=traces).build(tokenizer), Traces(path=traces, limit=70).build(tokenizer)  # fmt: skip # noqa: E501
     assert len(some) == 70
     assert np.array_equal(some[69].ids, whole[69].ids)
+
+
+# Anywhere, in any number of processes
+
+
+SOURCES = {
+    "a": Numbers(list(np.random.default_rng(0).integers(3, 60, 400))),
+    "b": Numbers(list(np.random.default_rng(1).integers(3, 60, 200)), base=10_000),
+}
+MIXER = Weighted(weights={"a": 0.5, "b": 0.5})
+
+
+@given(st.integers(0, 400), st.integers(1, 40))
+@settings(max_examples=25, deadline=None)
+def test_any_place_is_reached_at_once(skipped, rows):
+    """What follows a position does not depend on how it was reached."""
+    stream = stream_of(SOURCES, MIXER)
+    _, position = stream.take(Position(), skipped) if skipped else ([], Position())
+    here, after = stream.take(position, rows)
+    again, also_after = stream_of(SOURCES, MIXER).take(position, rows)
+    assert numbers(here) == numbers(again)
+    assert after == also_after
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_processes_share_the_rows_of_one_process(processes):
+    """Every process reads the same batch and takes its rows; together they have each once."""
+    whole, _ = stream_of(SOURCES, MIXER).take(Position(), 64)
+    streams = [stream_of(SOURCES, MIXER) for _ in range(processes)]
+    position, seen = Position(), []
+    for _ in range(8):
+        taken = [stream.take(position, 8) for stream in streams]
+        assert len({after for _, after in taken}) == 1
+        for rank, (rows, _) in enumerate(taken):
+            share = len(rows) // processes
+            seen += rows[rank * share : (rank + 1) * share]
+        position = taken[0][1]
+    assert numbers(seen) == numbers(whole)
+
+
+def test_the_shares_that_are_told_are_those_that_were_read():
+    stream = stream_of(SOURCES, Weighted(weights={"a": 0.3, "b": 0.7}))
+    position, read = Position(), {"a": 0, "b": 0}
+    for rows in (7, 100, 1, 60):
+        taken, position = stream.take(position, rows)
+        for document in (d for row in taken for d in row):
+            read["b" if document.ids[0] >= 10_000 else "a"] += len(document.ids)
+        assert stream.tokens_by_source(position) == read
+    assert sum(stream.token_shares(position).values()) == pytest.approx(1)
+    assert stream.token_shares(position)["a"] == pytest.approx(0.3, abs=0.03)
+
+
+def test_data_that_is_used_up_ends_with_a_message():
+    stream = stream_of(SOURCES, Weighted(max_epochs={"a": 1, "b": 1}))
+    position, read = Position(), []
+    with pytest.raises(DataError, match="used up after") as caught:
+        while True:
+            rows, position = stream.take(position, 5)
+            read += numbers(rows)
+    assert "max_epochs" in caught.value.hint
+    assert len(read) == len(set(read))
+
+
+# Rows
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_are_filled_to_99_percent_and_nothing_that_fits_is_cut(seed):
+    draw = np.random.default_rng(seed)
+    lengths = draw.lognormal(5.5, 1.0, 6000).clip(5, 1500).astype(int)
+    source = Numbers(lengths.tolist())
+    stream = stream_of({"a": source}, length=1024, too_long="split")
+    tokens = sizes = 0
+    position = Position()
+    for _ in range(10):
+        rows, position = stream.take(position, 64)
+        assert all(sum(len(d.ids) for d in row) <= 1024 for row in rows)
+        for document in (d for row in rows for d in row):
+            whole = int(lengths[document.ids[0]])
+            assert len(document.ids) == whole if whole <= 1024 else len(document.ids) <= 1024
+            tokens += len(document.ids)
+        sizes += 64 * 1024
+    assert tokens / sizes > 0.99
+
+
+def test_long_documents_are_split_without_loss_or_lose_their_end():
+    lengths = np.array([5, 64, 65, 200])
+    split = FittedSource(Numbers(lengths.tolist()), 64, "split", "a")
+    assert split.lengths.tolist() == [5, 64, 64, 1, 64, 64, 64, 8]
+    assert [len(split[i].ids) for i in range(len(split))] == split.lengths.tolist()
+    assert [int(split[i].ids[0]) for i in range(len(split))] == [0, 1, 2, 2, 3, 3, 3, 3]
+    truncated = FittedSource(Numbers(lengths.tolist()), 64, "truncate", "a")
+    assert [len(truncated[i].ids) for i in range(4)] == [5, 64, 64, 64]
+    dropped = FittedSource(Numbers(lengths.tolist()), 64, "drop", "a")
+    assert [int(dropped[i].ids[0]) for i in range(len(dropped))] == [0, 1]
+
+
+def test_too_long_can_be_an_error_that_names_the_longest():
+    with pytest.raises(ContextLengthError, match=r"2 of 4 documents .* document 3, has 200") as bad:
+        FittedSource(Numbers([5, 64, 65, 200]), 64, "error", "a")
+    assert "raise sequence_length" in bad.value.hint
+    with pytest.raises(DataError, match="no document of the source 'a' fits into 64 tokens"):
+        FittedSource(Numbers([65]), 64, "drop", "a")

@@ -250,6 +250,10 @@ def test_text_and_traces_mix(settings, tmp_path):
     config = settings(sources=both, mixer=mixer, max_steps=5)
     run_training(config)
     assert len(losses(config.out)) == 5
+    shares = [e for e in read_metrics(config.out / "metrics.jsonl") if "loss" in e][-1]
+    assert shares["share/traces"] + shares["share/text"] == pytest.approx(1)
+    assert shares["share/traces"] == pytest.approx(0.7, abs=0.1)
+    assert 0 <= shares["data_wait"] <= 1
 
 
 def test_training_never_reads_another_split(settings, traces, tokenizer):

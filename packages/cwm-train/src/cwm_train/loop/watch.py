@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import resource
+import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,6 +13,7 @@ from accelerate.state import PartialState
 
 from cwm_core.progress import Progress, progress
 from cwm_core.rundir import RunDir
+from cwm_train.data.stream import PackedStream
 from cwm_train.loop.config import TrainConfig
 from cwm_train.loop.processes import NoProgress
 from cwm_train.loop.state import TrainState
@@ -34,9 +36,12 @@ class Watch:
         state: TrainState,
         model: CwmForCausalLM,
         processes: PartialState,
+        stream: PackedStream,
     ) -> None:
         self._run, self._config, self._state = run, config, state
         self._speaks = processes.is_main_process
+        self._stream = stream
+        self._shares: dict[str, float] = {}
         self._utilization = Utilization(
             model.config,
             config.sequence_length,
@@ -46,6 +51,7 @@ class Watch:
         )
         self._stack = ExitStack()
         self._bar: Progress = NoProgress()
+        self._begin, self._waited_s = time.monotonic(), stream.waited_s
         if not state.window:
             self._open_window()
 
@@ -69,6 +75,7 @@ class Watch:
         self._show(mean, speed, used)
         if state.step % self._config.log_every:
             return
+        self._shares = self._stream.token_shares(state.position)
         metrics = {
             "loss": mean,
             "lr": optimizer.param_groups[0]["lr"],
@@ -79,6 +86,8 @@ class Watch:
             "skipped_steps": state.skipped_steps,
             "elapsed_s": state.elapsed_s,
             "progress": used,
+            **{f"share/{name}": share for name, share in self._shares.items()},
+            "data_wait": self._data_wait(),
             **self._memory(),
             **self._utilization.metrics(speed),
         }
@@ -94,12 +103,21 @@ class Watch:
         fields["tokens/s"] = f"{speed:,.0f}"
         if found := self._utilization.metrics(speed):
             fields["MFU"] = f"{found['mfu']:.1%}"
+        if len(self._shares) > 1:
+            fields["mix"] = " ".join(f"{name} {share:.0%}" for name, share in self._shares.items())
         self._bar.set(int(used * TOTAL), **fields)
 
     def _open_window(self) -> None:
         state = self._state
         state.window.clear()
         state.window |= {"losses": [], "tokens": state.tokens, "elapsed_s": state.elapsed_s}
+
+    def _data_wait(self) -> float:
+        """Share of the time since the last call in which the loop waited for data."""
+        now, waited_s = time.monotonic(), self._stream.waited_s
+        share = (waited_s - self._waited_s) / max(now - self._begin, 1e-9)
+        self._begin, self._waited_s = now, waited_s
+        return share
 
     def _memory(self) -> dict[str, float]:
         found = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0}

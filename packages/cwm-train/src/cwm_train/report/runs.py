@@ -88,6 +88,9 @@ def figures(runs: Sequence[Run]) -> dict[str, list[str]]:
         rows[f"training loss at {common:,.0f} tokens"] = lambda run: run.loss_at(common)
     for key in sorted({key for run in runs for key in run.keys("validation/")}):
         rows[key.replace("/", " ").replace("_", " ")] = partial(_last, key=key)
+    for key in sorted({key for run in runs for key in run.keys("share/")}):
+        rows[f"share of {key.removeprefix('share/')} in the tokens"] = partial(_last, key=key)
+    rows["share of time waiting for data, median"] = lambda run: _median(run, "data_wait")
     rows["tokens/s, median"] = lambda run: _median(run, "tokens_per_s")
     if any(run.keys("mfu") for run in runs):
         rows["MFU, median"] = lambda run: _median(run, "mfu")
