@@ -15,8 +15,15 @@ def test_components_keep_the_contract_of_their_kind(kind: str, component: Compon
 
 def test_what_is_declared() -> None:
     found = {(kind, component.name) for kind, component in declared("cwm-eval")}
+    questions = {
+        *("cruxeval_output", "cruxeval_input", "halteval", "humaneval", "mbpp", "livecodebench"),
+        *("livecodebench_execution", "math500", "aime", "bigobench"),
+    }
     assert found == {
         ("benchmarks", "trace_prediction"),
+        ("benchmarks", "swebench"),
+        *(("benchmarks", name) for name in questions),
+        *(("environments", name) for name in questions),
         ("engines", "gold"),
         ("engines", "empty"),
     }

@@ -220,7 +220,7 @@ class CruxEvalInput(CodeEnvironment):
         truth = self.truth(task)
         if not answer:
             return Grade(NO_ANSWER, "", truth)
-        if not is_call_with_values(answer, ENTRY):
+        if not is_call_with_values(answer, ENTRY, task.data["code"]):
             return Grade(WRONG, answer[:500], truth, "it is no call with plain arguments")
         source = f"expected = {task.data['output']}\nassert evaluate(data['answer']) == expected"
         tests = Tests(source, data={"answer": answer})
@@ -251,14 +251,21 @@ _MAKERS = {
 }
 _VALUES = (
     *(ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.Starred),
-    *(ast.unaryop, ast.operator, ast.expr_context, ast.keyword, ast.JoinedStr),
+    *(ast.unaryop, ast.operator, ast.expr_context, ast.keyword, ast.JoinedStr, ast.FormattedValue),
+    *(ast.Subscript, ast.Slice, ast.Lambda, ast.arguments, ast.arg, ast.ListComp, ast.GeneratorExp),
+    *(ast.comprehension, ast.Compare, ast.cmpop, ast.BoolOp, ast.boolop, ast.IfExp, ast.Call),
 )
 
 
-def is_call_with_values(text: str, name: str) -> bool:
-    """Whether a text is one call of `name` whose arguments only make builtin values."""
+def is_call_with_values(text: str, name: str, code: str = "") -> bool:
+    """Whether a text is one call of `name` whose arguments cannot reach into the program.
+
+    They may use constructors of builtin types, public methods of values, lambdas, comprehensions
+    and the variables that `code` assigns at its top level.
+    """
     try:
         node = ast.parse(text.strip(), mode="eval").body
+        variables = _assigned(ast.parse(code))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
@@ -266,14 +273,22 @@ def is_call_with_values(text: str, name: str) -> bool:
     if node.func.id != name:
         return False
     parts = [part for child in (*node.args, *node.keywords) for part in ast.walk(child)]
-    return all(_makes_values(part) for part in parts)
+    bound = {part.arg for part in parts if isinstance(part, ast.arg)}
+    bound |= {p.id for p in parts if isinstance(p, ast.Name) and isinstance(p.ctx, ast.Store)}
+    known = (_MAKERS | variables | bound) - {name}
+    return not bound & {name} and all(_is_value(part, known) for part in parts)
 
 
-def _makes_values(node: ast.AST) -> bool:
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name)
+def _assigned(tree: ast.Module) -> set[str]:
+    targets = [t for node in tree.body if isinstance(node, ast.Assign) for t in node.targets]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _is_value(node: ast.AST, known: set[str]) -> bool:
     if isinstance(node, ast.Name):
-        return node.id in _MAKERS
+        return node.id in known
+    if isinstance(node, ast.Attribute):
+        return not node.attr.startswith("_")
     return isinstance(node, _VALUES)
 
 
