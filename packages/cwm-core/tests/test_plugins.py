@@ -1,5 +1,6 @@
 """The registry: what plugins declare, and whose fault is what."""
 
+import re
 import sys
 
 import pytest
@@ -72,11 +73,8 @@ def test_a_missing_package_is_named(make_plugin, monkeypatch):
         registry().config_class("engines", "local")
     assert "pip install cwm-train" in caught.value.hint
     with pytest.raises(PluginError) as caught:
-        registry().config_class("sandboxes", "docker")
-    assert "available: local" in caught.value.hint
-    with pytest.raises(PluginError) as caught:
-        registry().config_class("mutators", "any")
-    assert "available: none" in caught.value.hint
+        registry().config_class("sandboxes", "nowhere")
+    assert re.search("available: .*local", caught.value.hint)
 
 
 BROKEN = {

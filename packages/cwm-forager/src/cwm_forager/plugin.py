@@ -59,4 +59,9 @@ def cwm_mutators() -> list[Component]:
     from cwm_forager.mutate.names import OPERATORS
 
     config = "cwm_forager.mutate.operators.config:OperatorConfig"
-    return [Component(name, config, summary) for name, summary in OPERATORS.items()]
+    return [
+        *(Component(name, config, summary) for name, summary in OPERATORS.items()),
+        Component(
+            "llm_rewrite", "cwm_forager.mutate.llm_config:LlmRewriteConfig", "A model's own bug."
+        ),
+    ]
