@@ -57,6 +57,11 @@ def cwm_mutators() -> list[Component]:
 
 
 @hookspec
+def cwm_image_strategies() -> list[Component]:
+    """Ways to find out how a repository is built and tested [build() -> ImageStrategy]."""
+
+
+@hookspec
 def cwm_sandboxes() -> list[Component]:
     """Where untrusted code runs [build(snapshot=None) -> Sandbox]."""
 

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cwm_core.errors import RunError
 from cwm_core.sandbox.base import ExecResult, SandboxError
+from cwm_forager.docker.labels import labels_of
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-LABEL = "cwm.build"
-"""Marks containers, and images of single layers, that builds made."""
 OUTPUT_BYTES = 10 * 2**20
 _KILLED = 137
 Value = TypeVar("Value")
@@ -77,9 +76,17 @@ class BuildContainer:
     It has the methods of a `Sandbox` that builds need, but does not isolate: it may have network.
     """
 
-    def __init__(self, client: DockerClient, container: Container) -> None:
+    def __init__(
+        self,
+        client: DockerClient,
+        container: Container,
+        user: str = "0:0",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._client = client
         self._container = container
+        self._user = user
+        self._environment = dict(environment or {})
 
     @classmethod
     async def start(
@@ -90,11 +97,19 @@ class BuildContainer:
         network: str = "none",
         mounts: Mapping[Path, str] | None = None,
         memory_bytes: int | None = None,
+        user: str = "0:0",
+        environment: Mapping[str, str] | None = None,
     ) -> BuildContainer:
-        """Start a container that does nothing yet; `mounts` are read-only."""
-        volumes = {
-            str(path): {"bind": target, "mode": "ro"} for path, target in (mounts or {}).items()
-        }
+        """Start a container that does nothing yet; `mounts` are read-only.
+
+        Its commands run as `user`, with `environment`, which is not stored with it.
+        """
+        from docker.types import Mount
+
+        binds = [
+            Mount(target, str(path), type="bind", read_only=True)
+            for path, target in (mounts or {}).items()
+        ]
 
         def run() -> Container:
             with engine_errors(f"start a container of {image}"):
@@ -105,13 +120,13 @@ class BuildContainer:
                     detach=True,
                     init=True,
                     network_mode=network,
-                    volumes=volumes,
-                    labels={LABEL: "container"},
+                    mounts=binds,
+                    labels=labels_of("sandbox"),
                     mem_limit=memory_bytes,
                     pids_limit=4096,
                 )
 
-        return cls(client, await asyncio.to_thread(run))
+        return cls(client, await asyncio.to_thread(run), user, environment)
 
     async def exec(
         self,
@@ -126,7 +141,9 @@ class BuildContainer:
         line = ["bash", "-c", command] if isinstance(command, str) else list(command)
         line = ["timeout", "-s", "KILL", f"{timeout_s:.3f}", *line]
         started = time.monotonic()
-        code, out, err = await self._thread(lambda: self._exec(line, cwd, dict(env or {})))
+        code, out, err = await self._thread(
+            lambda: self._exec(line, cwd, {**self._environment, **(env or {})})
+        )
         duration = time.monotonic() - started
         timed_out = code == _KILLED and duration >= timeout_s
         return ExecResult(
@@ -140,7 +157,9 @@ class BuildContainer:
     def _exec(self, line: list[str], cwd: str, env: dict[str, str]) -> tuple[int, bytes, bytes]:
         with engine_errors("run a command in a container"):
             api = self._client.api
-            made = api.exec_create(self._container.id, line, workdir=cwd, environment=env)
+            made = api.exec_create(
+                self._container.id, line, workdir=cwd, environment=env, user=self._user
+            )
             out, err, size = [], [], 0
             for part_out, part_err in api.exec_start(made["Id"], stream=True, demux=True):
                 size += len(part_out or b"") + len(part_err or b"")
@@ -177,23 +196,35 @@ class BuildContainer:
 
         await self._thread(put)
 
-    async def commit(self, tag: str, changes: Sequence[str], labels: Mapping[str, str]) -> str:
+    async def commit(
+        self, tag: str, environment: Mapping[str, str], workdir: str, labels: Mapping[str, str]
+    ) -> str:
         """Store the container's files as an image; returns its id.
 
-        `changes` are Dockerfile instructions. What was mounted or only in a command's environment
-        is not in it.
+        What was mounted or only in a command's environment is not in it.
         """
         repository, _, name = tag.rpartition(":")
-        labelled = [f'LABEL "{key}"="{value}"' for key, value in labels.items()]
+        settings = {
+            "Env": [f"{key}={value}" for key, value in environment.items()],
+            "WorkingDir": workdir,
+            "Labels": dict(labels),
+            "Cmd": ["/bin/bash"],
+        }
 
         def commit() -> str:
             with engine_errors(f"store the image {tag}"):
-                self._container.commit(
-                    repository=repository, tag=name, changes=[*changes, *labelled]
-                )
+                self._container.commit(repository=repository, tag=name, conf=settings)
                 return str(self._client.images.get(tag).id)
 
         return await self._thread(commit)
+
+    def written_bytes(self) -> int:
+        """Return the bytes that this container wrote on top of its image."""
+        with engine_errors("measure a container"):
+            found = self._client.api.containers(
+                all=True, size=True, filters={"id": self._container.id}
+            )
+            return int(found[0].get("SizeRw", 0)) if found else 0
 
     async def close(self) -> None:
         """Delete the container."""

@@ -7,6 +7,7 @@ environment nor mounts of a command become part of an image.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -43,17 +44,17 @@ def access_of_this_machine(environment: Mapping[str, str] = os.environ) -> Index
     access = IndexAccess()
     for key, value in _pip_settings(environment).items():
         name = f"PIP_{key.upper().replace('-', '_')}"
-        access.environment[name] = _mounted(access, value)
+        access.environment[name] = _mounted(access, value, parent=key.endswith("index-url"))
     for name in (*_PASSED, *_CERTIFICATES):
-        if value := environment.get(name):
-            access.environment[name] = _mounted(access, value)
-    access.environment |= {
-        "PIP_NO_CACHE_DIR": "1",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_ROOT_USER_ACTION": "ignore",
-        "PIP_NO_INPUT": "1",
-        "UV_NO_CACHE": "1",
-    }
+        if given := environment.get(name):
+            access.environment[name] = _mounted(access, given)
+    access.environment.update(
+        PIP_NO_CACHE_DIR="1",
+        PIP_DISABLE_PIP_VERSION_CHECK="1",
+        PIP_ROOT_USER_ACTION="ignore",
+        PIP_NO_INPUT="1",
+        UV_NO_CACHE="1",
+    )
     _for_uv(access)
     return access
 
@@ -92,17 +93,26 @@ def _pip_config_list(environment: Mapping[str, str]) -> list[str]:
     return []
 
 
-def _mounted(access: IndexAccess, value: str) -> str:
-    """Replace paths that exist here by the places where they will be mounted."""
+def _mounted(access: IndexAccess, value: str, *, parent: bool = False) -> str:
+    """Replace paths that exist here by the places where they will be mounted.
+
+    With `parent`, the directory above is mounted: pages of an index link to files beside it.
+    """
 
     def place(match: re.Match[str]) -> str:
         path = Path(match[1])
         if not path.exists():
             return match[0]
-        inside = access.mounts.setdefault(path.resolve(), f"{PLACE}/{len(access.mounts)}")
-        return match[0].replace(match[1], inside)
+        outer = path.resolve().parent if parent else path.resolve()
+        inside = access.mounts.setdefault(outer, _place_of(outer))
+        return match[0].replace(match[1], f"{inside}/{path.resolve().name}" if parent else inside)
 
     return " ".join(_PATH.sub(place, word) if _is_path(word) else word for word in value.split())
+
+
+def _place_of(path: Path) -> str:
+    """Return a place that tells nothing of the path, and is the same in every build."""
+    return f"{PLACE}/{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
 
 
 def _is_path(word: str) -> bool:

@@ -8,10 +8,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 
 from cwm_core.errors import RunError
-from cwm_core.sandbox.base import Sandbox, SandboxError
+from cwm_core.sandbox.base import ExecResult, SandboxError
 from cwm_forager.images.manifest import TestRecord
 from cwm_forager.images.outcomes import CRASHED, RunReport, check_with_junit, read_report
 
@@ -19,6 +19,30 @@ INSIDE = ("cwm_probe.py", "cwm_reach.py", "cwm_forks.py")
 OPTIONS = ("-p", "cwm_probe", "-p", "no:cacheprovider", "-p", "no:randomly")
 MAX_RESTARTS = 25
 """How often a run goes on after a test that took the process with it."""
+
+
+class Place(Protocol):
+    """What a suite needs of a `Sandbox`."""
+
+    async def exec(
+        self,
+        command: str | Sequence[str],
+        timeout_s: float,
+        *,
+        cwd: str = ".",
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+    ) -> ExecResult:
+        """Run a command."""
+        ...
+
+    async def read_file(self, path: str) -> bytes:
+        """Return a file's content."""
+        ...
+
+    async def write_file(self, path: str, content: bytes) -> None:
+        """Write a file, making its directories."""
+        ...
 
 
 class SuiteError(RunError):
@@ -38,7 +62,7 @@ class Suite:
 
     def __init__(
         self,
-        sandbox: Sandbox,
+        sandbox: Place,
         command: Sequence[str],
         workdir: str,
         environment: Mapping[str, str] | None = None,

@@ -10,7 +10,7 @@ from pydantic import Field
 from cwm_core.components import ComponentConfig
 from cwm_core.config import CommandConfig
 from cwm_core.config.base import Slot
-from cwm_forager.mutate.operators.config import NAMES
+from cwm_forager.mutate.names import OPERATORS
 
 
 class MutateConfig(CommandConfig):
@@ -26,7 +26,7 @@ class MutateConfig(CommandConfig):
     """How many candidates to try at most; null: 20 per mutant wanted."""
     seed: int = 0
     """Seed of all choices."""
-    mutators: Annotated[list[ComponentConfig], Slot("mutators", default=sorted(NAMES))]
+    mutators: Annotated[list[ComponentConfig], Slot("mutators", default=sorted(OPERATORS))]
     """What breaks the code; each is tried as often as its `weight` says, where it has one."""
     sandbox: Annotated[ComponentConfig, Slot("sandboxes", default="docker")]
     """Where tests run; one that takes an image gets the manifest's."""

@@ -18,9 +18,9 @@ from cwm_core.env.concurrency import run_sync
 from cwm_core.errors import RunError
 from cwm_core.progress import progress
 from cwm_core.rundir import RunDir
-from cwm_core.sandbox.base import Sandbox, SandboxError
+from cwm_core.sandbox.base import SandboxError
 from cwm_forager.images.manifest import ImageManifest
-from cwm_forager.images.suite import Suite, SuiteLimits
+from cwm_forager.images.suite import Place, Suite, SuiteLimits
 from cwm_forager.mutate.choose import Candidate, Chooser
 from cwm_forager.mutate.config import MutateConfig
 from cwm_forager.mutate.reach import Reach
@@ -127,7 +127,7 @@ async def _traced(suite: Suite, path: Path, *, reverse: bool) -> set[str]:
     return {name for name, outcome in report.tests.items() if outcome == "passed"}
 
 
-async def read_sources(sandbox: Sandbox, workdir: str, reach: Reach) -> dict[str, str]:
+async def read_sources(sandbox: Place, workdir: str, reach: Reach) -> dict[str, str]:
     """Return the text of every file that tests reach; files that are no UTF-8 are left out."""
     paths = sorted({path for path, _ in [*reach.tests, *reach.always]})
     found = {}

@@ -1,0 +1,1 @@
+"""GitHub Actions without GitHub: a workflow's job as a shell script."""
