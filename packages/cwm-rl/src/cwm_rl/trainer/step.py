@@ -60,7 +60,7 @@ class Learner:
             (loss * self._gradient_parts).backward()
             found = {"loss": result.loss, "entropy": entropy_n.sum(), **result.sums}
             for name, value in {**found, **_differences(part, logprobs_n)}.items():
-                sums[name] += float(value)
+                sums[name] += float(value.detach())
             sums["largest_ratio"] = max(sums["largest_ratio"], _largest(part, logprobs_n))
         return dict(sums)
 
