@@ -111,6 +111,29 @@ def validate(
 
 
 @app.command()
+def mutate(
+    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="Of the image; or its dir.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Run directory to write.")],
+    overrides: _Overrides = None,
+    config: _Config = None,
+) -> None:
+    """Break an image's code in many ways; keep what fails some tests and not all.
+
+    For example: cwm forage mutate runs/images/toolz runs/mutants count=200 seed=1. The same command
+    continues what was stopped.
+    """
+    from cwm_core.cli.work import work_in_run
+    from cwm_forager.mutate.config import MutateConfig
+    from cwm_forager.mutate.pipeline import mutate as make
+
+    given = [f"manifest={manifest}", f"out={out}", *(overrides or [])]
+    settings, report = work_in_run("forage mutate", MutateConfig, make, given, config)
+    if report is not None:
+        typer.echo(f"{report['kept']} mutants of {report['tried']} candidates: {report['reasons']}")
+        typer.echo(f"in {settings.out / 'mutants.jsonl'}")
+
+
+@app.command()
 def export(
     data: Annotated[Path, typer.Argument(metavar="IN", help="Directory of trajectory shards.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File (chat) or directory.")],
