@@ -92,7 +92,12 @@ def cwm_input_generators() -> list[Component]:
 @hookimpl
 def cwm_commands() -> list[Command]:
     """Return the commands of the tracer."""
-    return [Command("trace", "cwm_tracer.cli:app", "Record executions: one, or shards of many.")]
+    return [
+        Command("trace", "cwm_tracer.cli:app", "Record executions: one, or shards of many."),
+        Command(
+            "debug", "cwm_tracer.commands.debug:app", "Step through an execution or its prediction."
+        ),
+    ]
 
 
 @hookimpl

@@ -9,6 +9,8 @@ const steps = trace.steps.map((row) => ({
   thread: row[9] ?? 0,
 }));
 const last = steps.length - 1;
+const predictions = trace.predictions ?? [];
+const isWrong = (index) => (predictions[index]?.wrong ?? []).length > 0;
 let now = 0;
 
 // Calls: one per activation, in the order of their first step.
@@ -80,11 +82,12 @@ function over(direction) {
 const moves = {
   first: () => 0, last: () => last, on: () => now + 1, back: () => now - 1,
   over: () => over(1), "over-back": () => over(-1),
+  divergence: () => { let i = now + 1; while (i <= last && !isWrong(i)) i++; return i > last ? now : i; },
   out: () => (now === calls.get(steps[now].activation).end ? now + 1 : calls.get(steps[now].activation).end),
 };
 const keys = {
   ArrowRight: "on", ArrowLeft: "back", ArrowDown: "over", ArrowUp: "over-back",
-  Home: "first", End: "last", o: "out",
+  Home: "first", End: "last", o: "out", d: "divergence",
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
@@ -194,6 +197,28 @@ function drawState(step, call) {
   byId("callers").replaceChildren(...callers);
 }
 
+// The model: its prediction of this event from those before, with its probabilities.
+
+function drawModel() {
+  byId("model").hidden = byId("divergence").hidden = predictions.length === 0;
+  const made = predictions[now];
+  const box = byId("verdict");
+  if (!made) { box.textContent = "The first event is given."; byId("predicted").tBodies[0].replaceChildren(); return; }
+  const compared = made.wrong.length > 0;
+  box.className = compared ? "wrong" : "";
+  box.textContent = compared ? `differs in ${made.wrong.join(", ")}` : "";
+  const rows = [["event", ...made.event, "event"]];
+  if (made.source) rows.push(["line", ...made.source, "source"]);
+  for (const [name, text, sure] of made.locals ?? []) rows.push([name, text, sure, name]);
+  if (made.value) rows.push(["value", ...made.value, "value"]);
+  for (const problem of made.problems ?? []) rows.push(["problem", problem, null, ""]);
+  byId("predicted").tBodies[0].replaceChildren(...rows.map(([name, text, sure, part]) => {
+    const row = element("tr", undefined, made.wrong.includes(part) ? "wrong" : "");
+    row.append(element("td", name), valueCell(text), element("td", sure === null ? "" : sure.toFixed(2), "sure"));
+    return row;
+  }));
+}
+
 const prints = [];
 steps.forEach((step, index) => { if (step.stdout) prints.push(index); });
 function drawOutput() {
@@ -279,7 +304,7 @@ function paintStrip() {
     const from = Math.floor((index / (last + 1)) * width), to = Math.ceil(((index + 1) / (last + 1)) * width);
     for (let x = from; x < to; x++) {
       bars[x] = Math.max(bars[x], (step.depth + 1) / deepest);
-      if (step.event === "e") bad[x] = 1;
+      if (step.event === "e" || isWrong(index)) bad[x] = 1;
     }
   });
   for (let x = 0; x < width; x++) {
@@ -309,6 +334,7 @@ function draw() {
   drawSource(step, call);
   drawEvent(step);
   drawState(step, call);
+  drawModel();
   drawOutput();
   drawTree(call);
   drawStrip();

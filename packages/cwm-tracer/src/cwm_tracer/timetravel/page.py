@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -14,21 +15,25 @@ from cwm_core.trace.frames import START_OF_TRACE
 from cwm_tracer.capture.scripts import MODULE
 from cwm_tracer.changes import Step, steps
 
+Predictions = Sequence[Mapping[str, Any] | None]
+"""What a model predicts for each event, as page.js wants it (see `cwm_tracer.debug.page`)."""
 
-def write_page(record: TraceRecord, path: Path) -> None:
+
+def write_page(record: TraceRecord, path: Path, predictions: Predictions = ()) -> None:
     """Write the page of a trace; RunError when the disk refuses."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, page(record))
+    atomic_write(path, page(record, predictions))
 
 
-def page(record: TraceRecord) -> str:
+def page(record: TraceRecord, predictions: Predictions = ()) -> str:
     """Return the page of a trace; what it shows is text, never markup or code of the trace."""
+    content = {**_content(record), "predictions": list(predictions)}
     parts = {name: (files(__package__) / name).read_text("utf-8") for name in _PARTS}
     return Template(parts["page.html"]).substitute(
         title=_escaped(_title(record)),
         style=parts["page.css"],
         script=parts["page.js"],
-        data=_inert(json.dumps(_content(record), ensure_ascii=True, separators=(",", ":"))),
+        data=_inert(json.dumps(content, ensure_ascii=True, separators=(",", ":"))),
     )
 
 

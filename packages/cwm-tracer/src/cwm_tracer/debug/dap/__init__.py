@@ -1,0 +1,1 @@
+"""The Debug Adapter Protocol: what editors speak to a debugger."""
