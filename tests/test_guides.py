@@ -52,6 +52,7 @@ CONFIGS = {
     "tokenizer train": "cwm_train.commands.tokenizer:TokenizerConfig",
     "train": "cwm_train.loop.config:TrainConfig",
     "model init": "cwm_train.commands.model:InitConfig",
+    "serve": "cwm_train.commands.serve:ServeConfig",
     "eval": "cwm_eval.config:EvalConfig",
     "rl score": "cwm_rl.config:ScoreConfig",
 }
@@ -194,6 +195,10 @@ def test_traces(guide):
     guide.follow(DOCS / "traces.md")
 
 
+def test_debugging(guide):
+    guide.follow(DOCS / "debugging.md")
+
+
 @pytest.mark.slow
 def test_training_and_evaluation(guide):
     guide.follow(DOCS / "training.md")
@@ -211,8 +216,17 @@ def test_own_tracers_and_value_renderers(guide):
 
 
 @pytest.mark.slow
+def test_own_parts_of_training(guide):
+    guide.follow(DOCS / "guides" / "training-parts.md")
+
+
+@pytest.mark.slow
 def test_traces_of_functions(guide):
     guide.follow(DOCS / "guides" / "functions.md")
+
+
+def test_serving(guide):
+    guide.follow(DOCS / "serving.md")
 
 
 def test_what_cannot_be_verified_has_no_block_that_would_be_run():
