@@ -1,9 +1,10 @@
 """Peak memory of one training step of our decoder against Hugging Face's, each in its own process.
 
     uv run python tools/bench/train_memory.py [--lengths 4096 16384]
-                                              [--recompute none] [--json FILE]
+                                              [--recompute none] [--precision bf16] [--json FILE]
 
-A step is forward, backward and AdamW under bf16 autocast, on one row of packed documents; what both
+A step is forward, backward and AdamW under bf16 autocast (slow on CPUs without bf16 instructions:
+``--precision no`` takes fp32), on one row of packed documents; what both
 sides have in common is said in `training_pair.py`. The figure is the most resident memory of the
 process, less what it had before the model was built. A side that wants more than `--limit-gb` is
 refused memory; then only "more than" is known of it.
@@ -46,6 +47,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--median", type=float, default=2000, help="tokens of a document")
     parser.add_argument("--recompute", default="none", choices=["none", "selective", "full"])
+    parser.add_argument("--precision", default="bf16", choices=["bf16", "no"])
     parser.add_argument("--limit-gb", type=float, default=16.0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
@@ -65,7 +67,7 @@ def _sentence(ours: float | None, theirs: float | None, limit: float) -> str:
 
 def in_process(side: str, length: int, given: argparse.Namespace) -> float | None:
     """Return a side's gigabytes from a fresh process, `None` if it was refused memory."""
-    options = ("vocabulary", "layers", "median", "recompute", "limit_gb")
+    options = ("vocabulary", "layers", "median", "recompute", "precision", "limit_gb")
     command = [sys.executable, __file__, "--side", side, "--lengths", str(length)]
     for name in options:
         command += [f"--{name.replace('_', '-')}", str(getattr(given, name))]
@@ -90,7 +92,7 @@ def measured(given: argparse.Namespace) -> int:
     batch = packed_batch(given.vocabulary, 1, given.lengths[0], given.median, 0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     _limit(int(given.limit_gb * 1e9))
-    side = SIDES[given.side](shape, "bf16")
+    side = SIDES[given.side](shape, given.precision)
     _recompute(side, given)
     side.step(batch)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
