@@ -171,6 +171,30 @@ def show(
         print_table(chosen)
 
 
+@app.command()
+def prune(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what living processes use.")
+    ] = False,
+    images: Annotated[bool, typer.Option("--images", help="Also all images we built.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what there is.")] = False,
+) -> None:
+    """Remove the containers, snapshots and directories that dead processes left behind."""
+    from cwm_core.errors import RunError
+    from cwm_forager.docker.prune import find, remove_all
+
+    found = find(everything=everything, images=images)
+    for leftover in found:
+        typer.echo(f"{leftover.kind} {leftover.name} {leftover.detail}".rstrip())
+    if dry_run:
+        return
+    failed = remove_all(found)
+    typer.echo(f"{len(found) - len(failed)} removed")
+    if failed:
+        reasons = "; ".join(error.message for _, error in failed)
+        raise RunError(f"{len(failed)} could not be removed: {reasons}")
+
+
 def _show(report: dict[str, Any], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table

@@ -24,6 +24,8 @@ def command_line(
     uid: int,
     cwd: str,
     env: Mapping[str, str],
+    *,
+    grouped: bool = False,
 ) -> list[str]:
     """Return the arguments in front of a command that isolate and limit it.
 
@@ -45,7 +47,7 @@ def command_line(
     line += ["--chdir", str(PurePosixPath(WORKSPACE) / cwd), "--hostname", "sandbox"]
     for name, value in {**environment(config), **config.env, **env}.items():
         line += ["--setenv", name, value]
-    return [*line, "--", *_identity(uid), *limits(config)]
+    return [*line, "--", *_identity(uid), *limits(config, grouped=grouped)]
 
 
 def environment(config: LocalSandboxConfig) -> dict[str, str]:
@@ -56,13 +58,16 @@ def environment(config: LocalSandboxConfig) -> dict[str, str]:
     return {"PATH": path, "HOME": WORKSPACE, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def limits(config: LocalSandboxConfig) -> list[str]:
-    """Return the arguments in front of a command that limit its resources."""
+def limits(config: LocalSandboxConfig, *, grouped: bool = False) -> list[str]:
+    """Return the arguments in front of a command that limit its resources.
+
+    Memory and processes are not limited where a control group does that, for all together.
+    """
+    whole = [] if grouped else [f"--as={config.memory_bytes}", f"--nproc={config.processes}"]
     return [
         "prlimit",
         f"--cpu={config.cpu_s}",
-        f"--as={config.memory_bytes}",
-        f"--nproc={config.processes}",
+        *whole,
         f"--fsize={config.file_bytes}",
         f"--nofile={config.open_files}",
         "--core=0",

@@ -16,10 +16,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cwm_core.sandbox import bubblewrap
+from cwm_core.sandbox import bubblewrap, leftovers
 from cwm_core.sandbox.base import ExecResult, SandboxError, Snapshot
+from cwm_core.sandbox.cgroups import ControlGroup
 from cwm_core.sandbox.config import LocalSandboxConfig
-from cwm_core.sandbox.files import FILE_TIMEOUT_S, FilesByCommands
+from cwm_core.sandbox.disk import DiskWatch, used_below
+from cwm_core.sandbox.files import FilesByCommands
 from cwm_core.sandbox.local_shell import LocalShellProcess
 from cwm_core.sandbox.shell import START, LastingShell
 from cwm_core.sandbox.streams import Kept, feed, settle
@@ -50,13 +52,16 @@ class LocalSandbox(FilesByCommands):
             )
         self._uid = bubblewrap.free_uid()
         self._lock = asyncio.Lock()
-        self._root = Path(tempfile.mkdtemp(prefix="cwm-sandbox-"))
-        self._cleanup = weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
+        self._root = Path(tempfile.mkdtemp(prefix=leftovers.SANDBOX))
         self._workspace, self._tmp = self._root / "workspace", self._root / "tmp"
         for path in (self._workspace, self._tmp):
             path.mkdir(mode=0o700)
             self._give(path)
-        self._shells: weakref.WeakSet[LastingShell] = weakref.WeakSet()
+        self._shells: set[LastingShell] = set()
+        self._group = ControlGroup.make(config) if self.isolated else None
+        self._disk = DiskWatch(config, lambda: used_below([self._workspace, self._tmp]))
+        leftovers.claim(self._root, self._group.directories if self._group else [])
+        self._cleanup = weakref.finalize(self, leftovers.remove, self._root)
         if snapshot is not None:
             self._restore(snapshot)
 
@@ -86,12 +91,13 @@ class LocalSandbox(FilesByCommands):
             process = await self._spawn(START, inside, env or {}, stdin=True)
             return LocalShellProcess(process)
 
-        shell = LastingShell(start, self.config.output_bytes, self._lock)
+        shell = LastingShell(start, self.config.output_bytes, self._lock, self._disk)
         self._shells.add(shell)
         try:
             yield shell
         finally:
             await shell.close()
+            self._shells.discard(shell)
 
     async def snapshot(self) -> LocalSnapshot:
         """Keep the workspace as it is now."""
@@ -120,9 +126,6 @@ class LocalSandbox(FilesByCommands):
         for shell in list(self._shells):
             await shell.close()
         if self._cleanup.alive:
-            make_deletable = "find . /tmp -type d ! -perm -u=rwx -exec chmod u+rwx {} +"
-            if self.isolated:
-                await self.exec(make_deletable, FILE_TIMEOUT_S)
             await asyncio.to_thread(self._cleanup)
 
     def _inside(self, path: str) -> str:
@@ -161,24 +164,23 @@ class LocalSandbox(FilesByCommands):
         streams = asyncio.gather(
             feed(process.stdin, stdin), out.read(process.stdout), err.read(process.stderr)
         )
-        timed_out = False
         try:
-            async with asyncio.timeout(timeout_s):
-                await process.wait()
-        except TimeoutError:
-            timed_out = True
+            limit = await self._disk.wait(process.wait(), timeout_s)
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
             await settle(streams)
+            if self._group is not None and not self._shells:
+                await asyncio.to_thread(self._group.kill)
         code = process.returncode or 0
         return ExecResult(
-            None if timed_out else (128 - code if code < 0 else code),
+            {"time": None, "disk": 137}.get(limit, 128 - code if code < 0 else code),
             bytes(out.kept),
             bytes(err.kept),
             time.monotonic() - started,
             out.truncated or err.truncated,
+            "disk" if limit == "disk" else "",
         )
 
     async def _spawn(
@@ -204,8 +206,13 @@ class LocalSandbox(FilesByCommands):
     ) -> tuple[list[str], Path | None, dict[str, str]]:
         """Return what to run, where, and in which environment."""
         if self.isolated:
-            line = bubblewrap.command_line(config, self._workspace, self._tmp, self._uid, cwd, env)
-            return [*line, *arguments], None, {"PATH": os.environ.get("PATH", os.defpath)}
+            whole = self._group is not None  # then no limit per process is needed
+            line = bubblewrap.command_line(
+                config, self._workspace, self._tmp, self._uid, cwd, env, grouped=whole
+            )
+            join = self._group.join if self._group is not None else []
+            path = os.environ.get("PATH", os.defpath)
+            return [*join, *line, *arguments], None, {"PATH": path}
         limits = bubblewrap.limits(config) if shutil.which("prlimit") else []
         home = {"HOME": str(self._workspace)}
         environment = {**bubblewrap.environment(config), **home, **config.env, **env}
@@ -237,10 +244,11 @@ class LocalSnapshot:
     """A workspace as an archive of this machine."""
 
     def __init__(self) -> None:
-        self._root = Path(tempfile.mkdtemp(prefix="cwm-snapshot-"))
-        self.path = self._root / "workspace.tar"
+        root = Path(tempfile.mkdtemp(prefix=leftovers.SNAPSHOT))
+        leftovers.claim(root, [])
+        self.path = root / "workspace.tar"
         """The archive."""
-        self._cleanup = weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
+        self._cleanup = weakref.finalize(self, leftovers.remove, root)
 
     async def delete(self) -> None:
         """Delete the archive."""

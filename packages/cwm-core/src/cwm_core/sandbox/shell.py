@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cwm_core.sandbox.base import ExecResult, SandboxError
+from cwm_core.sandbox.disk import DiskWatch
 
 START = ["/bin/sh", "-c", 'b=$(command -v bash) && exec "$b" --noprofile --norc; exec sh']
 GRACE_S = 2.0
@@ -72,9 +73,13 @@ class LastingShell:
     """`Shell` over a `ShellProcess`; `start` makes a new one, `lock` admits one command at once."""
 
     def __init__(
-        self, start: Callable[[], Awaitable[ShellProcess]], output_bytes: int, lock: asyncio.Lock
+        self,
+        start: Callable[[], Awaitable[ShellProcess]],
+        output_bytes: int,
+        lock: asyncio.Lock,
+        disk: DiskWatch,
     ) -> None:
-        self._start, self._output_bytes, self._lock = start, output_bytes, lock
+        self._start, self._output_bytes, self._lock, self._disk = start, output_bytes, lock, disk
         self._process: ShellProcess | None = None
         self._state = _State()
         self._closed = False
@@ -120,8 +125,8 @@ class LastingShell:
         text = line.encode("utf-8", "surrogateescape") + _epilogue(answer.marker)
         writing = asyncio.ensure_future(process.write(text))
         try:
-            in_time = await _within(answer.read(process), timeout_s)
-            if not in_time:
+            limit = await self._disk.wait(answer.read(process), timeout_s)
+            if limit:
                 answer.freeze()
                 await process.kill_new()
                 await _within(answer.read(process), GRACE_S)
@@ -134,11 +139,12 @@ class LastingShell:
             code = await process.wait() if answer.ended else None
             await self._lose()
         return ExecResult(
-            code if in_time else None,
+            None if limit == "time" else 137 if limit == "disk" else code,
             bytes(answer.output),
             b"",
             time.monotonic() - started,
             answer.truncated,
+            "disk" if limit == "disk" else "",
             restarted=not answer.complete,
         )
 

@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from cwm_core.sandbox.base import ExecResult, SandboxError, Snapshot
+from cwm_core.sandbox.disk import DiskWatch
 from cwm_core.sandbox.files import FilesByCommands
 from cwm_core.sandbox.shell import LastingShell
 from cwm_forager.docker.config import DockerSandboxConfig
-from cwm_forager.docker.disk import DiskWatch
+from cwm_forager.docker.disk import ContainerDisk
 from cwm_forager.docker.engine import engine, engine_errors, in_thread
 from cwm_forager.docker.guarded import GuardedContainer
 from cwm_forager.docker.labels import labels_of
@@ -53,7 +54,7 @@ class DockerSandbox(FilesByCommands):
         self._cleanup = weakref.finalize(self, _close, self.container)
         self._lock = asyncio.Lock()
         self._shells: set[LastingShell] = set()
-        self._disk = DiskWatch(self.container.id, config)
+        self._disk = DiskWatch(config, ContainerDisk(self.container.id, config).measure)
 
     async def exec(
         self,
@@ -79,7 +80,7 @@ class DockerSandbox(FilesByCommands):
             self._check_open()
             return await DockerShellProcess.start(self.container, self.config, cwd, dict(env or {}))
 
-        shell = LastingShell(start, self.config.output_bytes, self._lock)
+        shell = LastingShell(start, self.config.output_bytes, self._lock, self._disk)
         self._shells.add(shell)
         try:
             yield shell
