@@ -129,7 +129,7 @@ def test_several_completions_have_seeds_of_their_own(url):
         ({"prompt": [10**6]}, 400, "vocabulary"),
         ({"prompt": [1] * 64}, 400, "context"),
         ({"prompt": [1], "max_tokens": -1}, 400, "max_tokens"),
-        ({"prompt": [1], "stream": True}, 400, "stream"),
+        ({"prompt": [1], "stream": True, "echo": True}, 400, "stream"),
         ({"prompt": [1], "model": "other"}, 404, "not served"),
         ({}, 400, "prompt"),
     ],

@@ -11,6 +11,7 @@ import asyncio
 import math
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cwm_core.engine.base import Completion, EngineError, SamplingParams, Scores
@@ -79,6 +80,17 @@ class OpenAIEngine:
             return _echoed_scores(choice, ids)
         return _prompt_scores(choice, ids)
 
+    async def update_weights(self, weights: Path, version: int) -> None:
+        """Let the server load a model directory, which it must see under the same path.
+
+        The interface is SGLang's ``/update_weights_from_disk``, which `cwm serve` has too.
+        """
+        body = {"model_path": str(weights), "weight_version": str(version)}
+        root = self.config.base_url.rstrip("/").removesuffix("/v1")
+        answer = await self._call(self._connect(), "post", f"{root}/update_weights_from_disk", body)
+        if answer.get("success") is not True:
+            raise EngineError(f"{root} did not take new weights: {answer.get('message')}")
+
     async def close(self) -> None:
         """Close the connections of the running event loop."""
         if self._client is not None and self._loop is asyncio.get_running_loop():
@@ -132,6 +144,10 @@ class OpenAIEngine:
         return answer
 
     async def _not_found(self, client: AsyncOpenAI, path: str, error: Exception) -> EngineError:
+        if path.endswith("/update_weights_from_disk"):
+            return EngineError(
+                f"the server has no {path}", "use `cwm serve` or SGLang where weights change"
+            )
         if path == "/models":
             return EngineError(
                 f"{self.config.base_url} has no {path}",

@@ -84,10 +84,10 @@ class Masks:
             bias_rs = self._sized(window)
             bias_rs[target] = bias_rs[source]
 
-    def open(self, window: int | None, flat_b: Tensor) -> Tensor:
-        """Open one slot per row, given as flat indices, and return the masks."""
+    def open(self, window: int | None, rows_b: Tensor, slots_b: Tensor) -> Tensor:
+        """Open one slot of each given row and return the masks of all rows."""
         bias_rs = self._sized(window)
-        bias_rs.view(-1).index_fill_(0, flat_b, 0)
+        bias_rs.view(-1).index_fill_(0, rows_b * bias_rs.shape[1] + slots_b, 0)
         return bias_rs
 
     def _sized(self, window: int | None) -> Tensor:
@@ -118,14 +118,13 @@ class DecodeStep:
         `used` is the number of slots of the longest row, the new token included.
         """
         cos_b12e, sin_b12e = self._rotation(positions_b)
+        rows_b = torch.arange(len(ids_b), device=ids_b.device)
         places, seen = {}, {}
         for window in self._windows:
-            slots = self._cache.slots_of(window)
             slots_b = positions_b if window is None else positions_b % window
-            rows_b = torch.arange(0, len(ids_b) * slots, slots, device=ids_b.device)
-            places[window] = slots_b + rows_b
-            bias_rs = self.masks.open(window, places[window])
-            seen[window] = bias_rs[: len(ids_b), None, None, : min(used, slots)]
+            places[window] = self._cache.flat(window, rows_b, slots_b)
+            bias_rs = self.masks.open(window, rows_b, slots_b)
+            seen[window] = bias_rs[: len(ids_b), None, None, :used]
         x_bd = self._model.model.embed_tokens(ids_b)
         for layer in self._layers:
             window = layer.window
@@ -145,7 +144,7 @@ class DecodeStep:
         self,
         qkv_bd: Tensor,
         layer: int,
-        places_b: Tensor,
+        places: Tensor,
         seen_b11s: Tensor,
         cos_b12e: Tensor,
         sin_b12e: Tensor,
@@ -154,14 +153,13 @@ class DecodeStep:
         turned = qkv_bd[:, : (heads + groups) * width].view(rows, -1, 2, width // 2)
         crossed = turned.flip(2).float().mul_(sin_b12e)
         turned.copy_(crossed.addcmul_(turned.float(), cos_b12e))
-        store = self._cache.layers[layer]
         kv_b2ge = qkv_bd[:, heads * width :].view(rows, 2, groups, width)
-        store.flatten(0, 1).index_copy_(0, places_b, kv_b2ge.to(store.dtype))
-        held = store[:rows, : seen_b11s.shape[-1]]
+        store = self._cache.put(layer, places, kv_b2ge)
+        held_b2gse = store[:rows, :, :, : seen_b11s.shape[-1]]
         y_bgje = functional.scaled_dot_product_attention(
             qkv_bd[:, : heads * width].view(rows, groups, heads // groups, width),
-            held[:, :, 0].transpose(1, 2),
-            held[:, :, 1].transpose(1, 2),
+            held_b2gse[:, 0],
+            held_b2gse[:, 1],
             attn_mask=seen_b11s,
         )
         return y_bgje.reshape(rows, heads * width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,11 @@ class LocalEngine:
         """Counters, as of the last step."""
         return self._worker.stats
 
+    @property
+    def alive(self) -> bool:
+        """Whether the engine takes requests."""
+        return self._worker.alive
+
     async def generate(
         self, prompt_ids: Sequence[int], params: SamplingParams, top_logprobs: int = 0
     ) -> LocalCompletion:
@@ -64,7 +69,7 @@ class LocalEngine:
 
     async def stream(
         self, prompt_ids: Sequence[int], params: SamplingParams, top_logprobs: int = 0
-    ) -> AsyncIterator[Token]:
+    ) -> AsyncGenerator[Token, None]:
         """Yield the tokens as they come; closing the iterator cancels the request."""
         loop, tokens = asyncio.get_running_loop(), asyncio.Queue[Token | None]()
         request = self._request(prompt_ids, params, top_logprobs)

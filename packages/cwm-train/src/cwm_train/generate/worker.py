@@ -100,6 +100,11 @@ class Worker:
         self._thread = threading.Thread(target=self._work, name="cwm-engine", daemon=True)
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether jobs are taken."""
+        return self._thread.is_alive() and not self._closed
+
     def submit(self, job: Job) -> None:
         """Hand a job over; raises `RunError` when the worker was closed."""
         with self._lock:
@@ -132,7 +137,7 @@ class Worker:
                 log.exception("generation failed")
                 self._fail(error)
                 batch = self._new_batch()
-        self._fail(RunError("the engine was closed"))
+        self._close()
 
     def _new_batch(self) -> DecodingBatch:
         return DecodingBatch(
@@ -230,15 +235,20 @@ class Worker:
 
     def _fail(self, error: Exception) -> None:
         jobs: list[Job] = [*self._running.values(), *self._waiting, *self._scores]
-        while not self._queue.empty():
-            left = self._queue.get()
-            jobs += [] if left is None else [left]
         for job in jobs:
             _refuse(job, error)
         self.stats.failed += len(jobs)
         self._running.clear()
         self._waiting.clear()
         self._scores.clear()
+
+    def _close(self) -> None:
+        error = RunError("the engine was closed")
+        self._fail(error)
+        while not self._queue.empty():
+            left = self._queue.get()
+            if left is not None:
+                _refuse(left, error)
 
 
 def _resolve(job: Job, result: Any) -> None:

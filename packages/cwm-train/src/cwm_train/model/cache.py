@@ -35,7 +35,7 @@ class Snapshot:
 
 
 class KVCache:
-    """One tensor (R, S, 2, G, E) per layer: keys, then values, of each slot."""
+    """One tensor (R, 2, G, S, E) per layer: the keys of a row, then its values."""
 
     def __init__(
         self,
@@ -45,9 +45,25 @@ class KVCache:
     ) -> None:
         self.config = config
         self.windows = [config.window(layer) for layer in range(config.num_hidden_layers)]
-        inner = (2, config.num_key_value_heads, config.head_dim)
-        self.layers = [torch.zeros(0, 0, *inner, device=device, dtype=dtype) for _ in self.windows]
+        shape = (0, 2, config.num_key_value_heads, 0, config.head_dim)
+        self.layers = [torch.zeros(shape, device=device, dtype=dtype) for _ in self.windows]
         self.rows = self.slots = 0
+
+    def flat(self, window: int | None, rows_n: Tensor, slots_n: Tensor) -> Tensor:
+        """Return where `put` finds the slot of a row, for layers with this window, (N * 2 * G,)."""
+        parts = self.layers[0].shape[1] * self.layers[0].shape[2]
+        slots = self.slots_of(window)
+        first_n = rows_n * (parts * slots) + slots_n
+        parts_p = torch.arange(0, parts * slots, slots, device=first_n.device)
+        return (first_n[:, None] + parts_p).flatten()
+
+    def put(self, layer: int, flat: Tensor, new_n2ge: Tensor) -> Tensor:
+        """Store keys and values, (N, 2, G, E), and return the layer."""
+        store = self.layers[layer]
+        store.view(-1, store.shape[4]).index_copy_(
+            0, flat, new_n2ge.reshape(-1, store.shape[4]).to(store.dtype)
+        )
+        return store
 
     def slots_of(self, window: int | None) -> int:
         """Return the allocated slots of a row in layers with this window."""
@@ -65,30 +81,30 @@ class KVCache:
         self.rows, self.slots = rows, slots
         for i, window in enumerate(self.windows):
             old = self.layers[i]
-            new = old.new_zeros(rows, self.slots_of(window), *old.shape[2:])
-            new[: old.shape[0], : old.shape[1]] = old
+            new = old.new_zeros(rows, *old.shape[1:3], self.slots_of(window), old.shape[4])
+            new[: old.shape[0], :, :, : old.shape[3]] = old
             self.layers[i] = new
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Make row `target` equal to row `source`, which holds `length` tokens."""
         for layer in self.layers:
-            layer[target, :length] = layer[source, :length]
+            layer[target, :, :, :length] = layer[source, :, :, :length]
 
     def swap(self, a: int, b: int, length: int) -> None:
         """Exchange two rows of at most `length` tokens."""
         for layer in self.layers:
-            kept = layer[a, :length].clone()
-            layer[a, :length] = layer[b, :length]
-            layer[b, :length] = kept
+            kept = layer[a, :, :, :length].clone()
+            layer[a, :, :, :length] = layer[b, :, :, :length]
+            layer[b, :, :, :length] = kept
 
     def snapshot(self, row: int, length: int) -> Snapshot:
         """Return a copy of the `length` tokens of a row."""
-        return Snapshot(length, tuple(layer[row, :length].clone() for layer in self.layers))
+        return Snapshot(length, tuple(layer[row, :, :, :length].clone() for layer in self.layers))
 
     def restore(self, row: int, snapshot: Snapshot) -> None:
         """Fill a row from a copy; room must have been reserved."""
         for layer, kept in zip(self.layers, snapshot.layers):
-            layer[row, : len(kept)] = kept
+            layer[row, :, :, : kept.shape[2]] = kept
 
     @staticmethod
     def bytes_per_token(config: CwmModelConfig, dtype: torch.dtype) -> int:
@@ -121,14 +137,14 @@ class NewTokens:
         self._places = {w: self._placed(w) for w in dict.fromkeys(cache.windows)}
 
     def _placed(self, window: int | None) -> tuple[Tensor, Tensor]:
-        """Return which tokens are stored, (B, T), and the flat slot of each of those, (N,)."""
+        """Return which tokens are stored, (B, T), and where (`KVCache.flat`)."""
         real_bt = self.positions_bt < self._ends_b1
         slots_bt = self.positions_bt
         if window is not None:
             real_bt = real_bt & (self.positions_bt >= self._ends_b1 - window)
             slots_bt = slots_bt % window
-        flat_bt = self._rows_b[:, None] * self._cache.slots_of(window) + slots_bt
-        return real_bt, flat_bt[real_bt]
+        rows_bt = self._rows_b[:, None].expand_as(slots_bt)
+        return real_bt, self._cache.flat(window, rows_bt[real_bt], slots_bt[real_bt])
 
     def layout(self, window: int | None) -> Layout:
         """Return where queries and keys of layers with this window are."""
@@ -150,17 +166,17 @@ class NewTokens:
 
     def update(self, layer: int, key_bgte: Tensor, value_bgte: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new tokens of a layer; return all keys and values that `layout` describes."""
-        window, store = self._cache.windows[layer], self._cache.layers[layer]
-        real_bt, flat_n = self._places[window]
-        new_bt2ge = torch.stack((key_bgte, value_bgte), 2).permute(0, 3, 2, 1, 4)
-        held = None
-        if not self._fresh and window is not None:
-            held = store[self._rows_b]
-        store.flatten(0, 1).index_copy_(0, flat_n, new_bt2ge[real_bt].to(store.dtype))
+        window = self._cache.windows[layer]
+        real_bt, flat = self._places[window]
+        new_b2gte = torch.stack((key_bgte, value_bgte), 1)
+        held_b2gse = None
+        if not self._fresh and window is not None:  # before a ring forgets its oldest tokens
+            held_b2gse = self._cache.layers[layer][self._rows_b]
+        store = self._cache.put(layer, flat, new_b2gte.permute(0, 3, 1, 2, 4)[real_bt])
         if self._fresh:
             return key_bgte, value_bgte
-        if held is None:
-            keys_bs2ge = store[self._rows_b, : self._end]
+        if held_b2gse is None:
+            all_b2gse = store[self._rows_b, :, :, : self._end]
         else:
-            keys_bs2ge = torch.cat((held, new_bt2ge.to(held.dtype)), 1)
-        return keys_bs2ge[:, :, 0].transpose(1, 2), keys_bs2ge[:, :, 1].transpose(1, 2)
+            all_b2gse = torch.cat((held_b2gse, new_b2gte.to(held_b2gse.dtype)), 3)
+        return all_b2gse[:, 0], all_b2gse[:, 1]

@@ -1,26 +1,41 @@
-"""The HTTP application: models, completions, health."""
+"""The HTTP application: its routes, and nothing of what they do."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import PlainTextResponse
 
-from cwm_core.engine.base import Completion
-from cwm_core.errors import CwmError, DataError
+from cwm_core.dialog.openai import tool_specs
+from cwm_core.dialog.template import ChatTemplate, ReasoningStyle
+from cwm_core.errors import DataError
 from cwm_train.generate.engine import LocalEngine
-from cwm_train.generate.score import LocalScores
-from cwm_train.serve.protocol import CompletionRequest, TokenNames, cut_at_stop, prompt_logprobs
+from cwm_train.serve import errors, metrics
+from cwm_train.serve.access import Access
+from cwm_train.serve.answers import event_stream, unless_gone
+from cwm_train.serve.chat import Chat, chat_prompt
+from cwm_train.serve.completions import Completions
+from cwm_train.serve.errors import ApiError
+from cwm_train.serve.protocol import (
+    ChatRequest,
+    CompletionRequest,
+    DetokenizeRequest,
+    TokenizeRequest,
+    UpdateRequest,
+)
 
 
-def create_app(engine: LocalEngine, model_name: str) -> FastAPI:
+def create_app(
+    engine: LocalEngine,
+    model_name: str,
+    access: Access | None = None,
+    style: ReasoningStyle = ReasoningStyle.TAG,
+) -> FastAPI:
     """Return the application; it closes the engine when it shuts down."""
 
     @asynccontextmanager
@@ -28,116 +43,117 @@ def create_app(engine: LocalEngine, model_name: str) -> FastAPI:
         yield
         await engine.close()
 
+    access = access or Access()
     app = FastAPI(title="cwm serve", lifespan=lifespan)
-    created = int(time.time())
+    errors.install(app)
+    app.include_router(_open_routes(engine))
+    app.include_router(_model_routes(engine, model_name, style), dependencies=[_by(access.check)])
+    app.include_router(_admin_routes(engine), dependencies=[_by(access.check_admin)])
+    return app
 
-    @app.get("/health")
-    async def health() -> dict[str, str]:
+
+def _by(check: Any) -> Any:
+    async def checked(request: Request) -> None:
+        check(request)
+
+    return Depends(checked)
+
+
+def _open_routes(engine: LocalEngine) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/health")
+    async def health() -> dict[str, Any]:
+        if not engine.alive:
+            raise ApiError("the engine has stopped", "start the server again", status=503)
         return {"status": "ok"}
 
-    @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        card = {
+    @router.get("/metrics")
+    async def counters() -> PlainTextResponse:
+        return PlainTextResponse(metrics.render(engine.stats), media_type=metrics.CONTENT_TYPE)
+
+    return router
+
+
+def _model_routes(engine: LocalEngine, model_name: str, style: ReasoningStyle) -> APIRouter:
+    router, created = APIRouter(), int(time.time())
+
+    def check_model(name: str) -> None:
+        if name not in ("", model_name):
+            raise ApiError(
+                f"the model {name!r} is not served",
+                f"use {model_name!r}",
+                status=404,
+                param="model",
+            )
+
+    def card() -> dict[str, Any]:
+        return {
             "id": model_name,
             "object": "model",
             "created": created,
             "owned_by": "cwm",
             "max_model_len": engine.model.config.max_position_embeddings,
+            "model_version": engine.stats.version,
         }
-        return {"object": "list", "data": [card]}
 
-    @app.post("/v1/completions")
-    async def completions(request: CompletionRequest) -> dict[str, Any]:
-        if request.model not in ("", model_name):
-            raise _NotFoundError(
-                f"the model {request.model!r} is not served", f"use {model_name!r}"
-            )
-        return await _complete(engine, request, model_name)
+    @router.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        return {"object": "list", "data": [card()]}
 
-    @app.exception_handler(_NotFoundError)
-    async def not_found(request: Request, error: _NotFoundError) -> JSONResponse:
-        return _problem(404, error)
+    @router.get("/v1/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        check_model(name)
+        return card()
 
-    @app.exception_handler(CwmError)
-    async def refused(request: Request, error: CwmError) -> JSONResponse:
-        return _problem(400, error)
+    @router.post("/v1/completions")
+    async def completions(body: CompletionRequest, request: Request) -> Any:
+        check_model(body.model)
+        work = Completions(engine, body, model_name)
+        return (
+            event_stream(work.chunks()) if body.stream else await unless_gone(request, work.answer)
+        )
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        return _problem(400, DataError(f"{where}: {first['msg']}"))
+    @router.post("/v1/chat/completions")
+    async def chat(body: ChatRequest, request: Request) -> Any:
+        check_model(body.model)
+        work = Chat(engine, body, model_name, style)
+        return (
+            event_stream(work.chunks()) if body.stream else await unless_gone(request, work.answer)
+        )
 
-    return app
+    @router.post("/tokenize")
+    async def tokenize(body: TokenizeRequest) -> dict[str, Any]:
+        if (body.prompt is None) == (body.messages is None):
+            raise DataError("give either prompt or messages")
+        if body.messages is None:
+            ids = engine.tokenizer.encode(body.prompt or "", allow_special=body.parse_special)
+        else:
+            template = ChatTemplate(style, **body.chat_template_kwargs)
+            specs = tool_specs(body.tools or [])
+            ids = chat_prompt(engine, body.messages, specs, template, body.add_generation_prompt)
+        most = engine.model.config.max_position_embeddings
+        return {"count": len(ids), "max_model_len": most, "tokens": ids}
 
+    @router.post("/detokenize")
+    async def detokenize(body: DetokenizeRequest) -> dict[str, str]:
+        return {"prompt": engine.tokenizer.decode(body.tokens)}
 
-class _NotFoundError(CwmError):
-    """A model that is not served."""
-
-
-def _problem(status: int, error: CwmError) -> JSONResponse:
-    body = {"message": str(error), "type": "invalid_request_error", "code": None, "param": None}
-    return JSONResponse({"error": body}, status_code=status)
-
-
-async def _complete(
-    engine: LocalEngine, request: CompletionRequest, model_name: str
-) -> dict[str, Any]:
-    if request.stream:
-        raise DataError("streaming is not available", "set stream to false")
-    prompts = request.prompts(engine.tokenizer)
-    each = [(prompt, copy) for prompt in prompts for copy in range(request.n)]
-    choices = await asyncio.gather(
-        *(_choice(engine, request, i, prompt, copy) for i, (prompt, copy) in enumerate(each))
-    )
-    prompt_tokens = sum(map(len, prompts))
-    generated = sum(choice.pop("_tokens") for choice in choices)
-    return {
-        "id": f"cmpl-{uuid.uuid4().hex}",
-        "object": "text_completion",
-        "created": int(time.time()),
-        "model": model_name,
-        "choices": choices,
-        "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": generated,
-            "total_tokens": prompt_tokens + generated,
-        },
-    }
+    return router
 
 
-async def _choice(
-    engine: LocalEngine, request: CompletionRequest, index: int, prompt: list[int], copy: int
-) -> dict[str, Any]:
-    tokenizer = engine.tokenizer
-    scored = (request.echo and request.logprobs is not None) or request.prompt_logprobs is not None
-    scores = cast(LocalScores, await engine.score(prompt)) if scored else None
-    completion = Completion((), (), "length")
-    if request.max_tokens > 0:
-        params = request.sampling(tokenizer, engine.model.config.eos_token_id, copy)
-        completion = await engine.generate(prompt, params)
-    ids = list(completion.token_ids)
-    text = tokenizer.decode(ids, skip_special=request.skip_special_tokens)
-    cut = cut_at_stop(text, request.stops())
-    reason = completion.finish_reason if cut is None else "stop"
-    shown_ids, values = ids, list[float | None](completion.logprobs)
-    text = text if cut is None else cut
-    if request.echo:
-        text = tokenizer.decode(prompt, skip_special=request.skip_special_tokens) + text
-        shown_ids = prompt + ids
-        values = [None, *(scores.logprobs[1:] if scores else [None] * (len(prompt) - 1)), *values]
-    names = TokenNames(tokenizer, request.return_tokens_as_token_ids)
-    choice: dict[str, Any] = {
-        "index": index,
-        "text": text,
-        "finish_reason": reason,
-        "logprobs": None,
-        "_tokens": len(ids),
-    }
-    if request.logprobs is not None:
-        choice["logprobs"] = names.logprobs(shown_ids, values, scores if request.echo else None)
-    if request.return_token_ids:
-        choice |= {"token_ids": ids, "prompt_token_ids": prompt}
-    if request.prompt_logprobs is not None and scores is not None:
-        choice["prompt_logprobs"] = prompt_logprobs(prompt, scores)
-    return choice
+def _admin_routes(engine: LocalEngine) -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/update_weights_from_disk")
+    async def update(body: UpdateRequest) -> dict[str, Any]:
+        version = body.weight_version
+        if version is None:
+            version = engine.stats.version + 1
+        started = time.monotonic()
+        await engine.update_weights(Path(body.model_path), version)
+        took = time.monotonic() - started
+        message = f"weights of version {version} in use after {took:.3f} s"
+        return {"success": True, "message": message, "model_version": version}
+
+    return router
