@@ -76,7 +76,22 @@ def train(
 
     _, model = work_in_run("rl train", RlConfig, train_in, overrides or [], config)
     if model is not None:
-        typer.echo(f"model: {model}")
+        from cwm_rl.report.page import write_page
+
+        typer.echo(f"model: {model}\nreport: {write_page(model.parent)}")
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run directory of cwm rl train.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The page; report.html in the run by default.")
+    ] = None,
+) -> None:
+    """Write a page about a run, even while it goes on; a finished run has one already."""
+    from cwm_rl.report.page import write_page
+
+    typer.echo(f"page: {write_page(run, out)}")
 
 
 def _show(name: str, summary: dict[str, dict[str, float]]) -> None:

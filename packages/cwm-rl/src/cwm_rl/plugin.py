@@ -41,12 +41,16 @@ def cwm_policy_losses() -> list[Component]:
 @hookimpl
 def cwm_rewards() -> list[Component]:
     """Return the rewards."""
+    module = "cwm_rl.rewards.config"
     return [
-        Component(
-            "exact_match", "cwm_rl.rewards:ExactMatchConfig", "The answer, to the character."
-        ),
-        Component("trace_match", "cwm_rl.rewards:TraceMatchConfig", "The true execution's frames."),
-        Component("length_penalty", "cwm_rl.rewards:LengthPenaltyConfig", "Against long answers."),
+        Component("exact_match", f"{module}:ExactMatchConfig", "The answer, to the character."),
+        Component("trace_match", f"{module}:TraceMatchConfig", "The true execution's frames."),
+        Component("unit_tests", f"{module}:UnitTestsConfig", "Code that passes tests."),
+        Component("math_answer", f"{module}:MathAnswerConfig", "Mathematical equality."),
+        Component("patch_similarity", f"{module}:PatchSimilarityConfig", "Tests or likeness."),
+        Component("format", f"{module}:FormatConfig", "The form of the answer."),
+        Component("length_penalty", f"{module}:LengthPenaltyConfig", "Against long answers."),
+        Component("combined", f"{module}:CombinedConfig", "Several rewards as one."),
     ]
 
 
@@ -64,3 +68,9 @@ def cwm_environments() -> list[Component]:
 def cwm_commands() -> list[Command]:
     """Return the commands."""
     return [Command("rl", "cwm_rl.cli:app", "Reinforcement learning.")]
+
+
+@hookimpl
+def cwm_config_packages() -> list[str]:
+    """Return where the recipes are."""
+    return ["pkg://cwm_rl.recipes"]

@@ -31,18 +31,9 @@ def serve_engine(config: RlConfig, beacon: Beacon, index: int) -> None:
         max_batch=engines.max_batch,
         threads=engines.threads,
     )
-    engine = build_engine(local)
-    app = create_app(engine, MODEL)
-    _take_weights(app, engine)
+    app = create_app(build_engine(local), MODEL)
     listening = socket.create_server(("127.0.0.1", 0))
     beacon.info = {"url": f"http://127.0.0.1:{listening.getsockname()[1]}/v1"}
     beacon.does("serves")
     settings: dict[str, Any] = {"log_level": "warning", "timeout_keep_alive": 600}
     uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listening])
-
-
-def _take_weights(app: Any, engine: Any) -> None:
-    @app.post("/v1/update_weights")  # type: ignore[untyped-decorator]
-    async def update_weights(body: dict[str, Any]) -> dict[str, int]:
-        await engine.update_weights(Path(body["weights"]), int(body["version"]))
-        return {"version": int(body["version"])}

@@ -35,34 +35,29 @@ class RemoteEngine(OpenAIEngine):
         return made
 
     async def update_weights(self, weights: Path, version: int) -> None:
-        """Go on with the weights of a model directory, which the server must be able to read."""
-        for path, body in _requests(self._api, weights, version):
-            await self._call(self._connect(), "post", self._address(path), body)
+        """Go on with the weights of a model directory, which the server must be able to read.
+
+        Requests in flight pause and go on with the new weights. vLLM needs
+        VLLM_SERVER_DEV_MODE=1.
+        """
+        if self._api == "cwm":
+            await super().update_weights(weights, version)
+        elif self._api == "sglang":
+            await self._ask("/pause_generation", {"mode": "in_place"})
+            try:
+                await super().update_weights(weights, version)
+            finally:
+                await self._ask("/continue_generation", {})
+        else:
+            await self._ask("/pause?mode=keep&clear_cache=false", {})
+            try:
+                reload = {"method": "reload_weights", "kwargs": {"weights_path": str(weights)}}
+                await self._ask("/collective_rpc", reload)
+            finally:
+                await self._ask("/resume", {})
         self._version = version
 
-    def _address(self, path: str) -> str:
-        """Return where a path of the server, not of its API's version, is."""
-        return f"{self.base_url.removesuffix('/').removesuffix('/v1')}{path}"
-
-
-def _requests(api: Api, weights: Path, version: int) -> list[tuple[str, dict[str, Any]]]:
-    """Return the requests that replace the weights, in order.
-
-    Requests in flight are paused and go on with the new weights. vLLM needs VLLM_SERVER_DEV_MODE=1.
-    """
-    path = str(weights)
-    if api == "vllm":
-        reload = {"method": "reload_weights", "kwargs": {"weights_path": path}}
-        return [
-            ("/pause?mode=keep&clear_cache=false", {}),
-            ("/collective_rpc", reload),
-            ("/resume", {}),
-        ]
-    if api == "sglang":
-        update = {"model_path": path, "weight_version": str(version), "flush_cache": False}
-        return [
-            ("/pause_generation", {"mode": "in_place"}),
-            ("/update_weights_from_disk", update),
-            ("/continue_generation", {}),
-        ]
-    return [("/v1/update_weights", {"weights": path, "version": version})]
+    async def _ask(self, path: str, body: dict[str, Any]) -> None:
+        """Post to a path of the server itself, which is not one of its API's version."""
+        root = self.base_url.rstrip("/").removesuffix("/v1")
+        await self._call(self._connect(), "post", f"{root}{path}", body)

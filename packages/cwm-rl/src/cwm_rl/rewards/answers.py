@@ -1,81 +1,26 @@
-"""Rewards: scores of finished trajectories, from the task that they carry.
-
-None of them runs code of the trajectory.
-"""
+"""Rewards that compare what was said with what the task knows; none runs anything."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
-
-from cwm_core.components import ComponentConfig
 from cwm_core.env.environment import Task
 from cwm_core.env.trajectory import Trajectory
 from cwm_core.errors import DataError
+from cwm_rl.rewards.config import ExactMatchConfig, FormatConfig
 
 if TYPE_CHECKING:
     from cwm_core.text.tokenizer import Tokenizer
     from cwm_core.trace.frames import Frame
 
-
-class ExactMatchConfig(ComponentConfig):
-    """Whether the last action's text equals the task's answer."""
-
-    answer: str = "answer"
-    """Key of the answer in the task's data."""
-    strip: bool = True
-    """Ignore white space around both."""
-    right: float = 1.0
-    """Reward of a match."""
-    wrong: float = 0.0
-    """Reward of anything else; CWM uses -1."""
-
-    def build(self) -> ExactMatch:
-        """Build the reward."""
-        return ExactMatch(self)
-
-
-class TraceMatchConfig(ComponentConfig):
-    """How much of the true execution the last action predicts."""
-
-    mode: Literal["fraction", "exact"] = "fraction"
-    """`fraction`: leading frames that are right, as a share of the longer of truth and prediction;
-    `exact`: 1 if all are right and the wire format is kept, else 0."""
-    tokenizer: Path | None = None
-    """Tokenizer of actions that have token ids but no text."""
-
-    def build(self) -> TraceMatch:
-        """Build the reward; DataError when the tokenizer cannot be loaded."""
-        if self.tokenizer is None:
-            return TraceMatch(self.mode, None)
-        from cwm_core.text.tokenizer import Tokenizer
-
-        return TraceMatch(self.mode, Tokenizer.load(self.tokenizer))
-
-
-class LengthPenaltyConfig(ComponentConfig):
-    """Soft punishment of long answers: 0 up to max - margin tokens, then linearly to -1 at max.
-
-    Source: DAPO (arXiv 2503.14476), eq. 13.
-    """
-
-    max_tokens: int = Field(65536, ge=1)
-    """Action tokens from which the reward is -1."""
-    margin_tokens: int = Field(4096, ge=1)
-    """Width of the slope below."""
-
-    @model_validator(mode="after")
-    def _margin_fits(self) -> LengthPenaltyConfig:
-        if self.margin_tokens > self.max_tokens:
-            raise ValueError("margin_tokens must not exceed max_tokens")
-        return self
-
-    def build(self) -> LengthPenalty:
-        """Build the reward."""
-        return LengthPenalty(self.max_tokens, self.margin_tokens)
+_CODE_BLOCK = re.compile(r"```[^\n`]*\n.*?```", re.DOTALL)
+_COUNTED = {
+    "code_block": lambda text: len(_CODE_BLOCK.findall(text)),
+    "boxed": lambda text: text.count("\\boxed{"),
+    "think_end": lambda text: text.count("</think>"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +113,18 @@ def _common_prefix(found: tuple[Frame, ...], truth: tuple[Frame, ...]) -> int:
         if left != right:
             return same
     return min(len(found), len(truth))
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """The reward of `FormatConfig`."""
+
+    config: FormatConfig
+
+    async def score(self, task: Task, trajectory: Trajectory) -> float:
+        """Look at the last action."""
+        text = trajectory.final_text
+        kept = all(_COUNTED[what](text) == 1 for what in self.config.one)
+        if self.config.pattern is not None:
+            kept = kept and re.search(self.config.pattern, text, re.DOTALL) is not None
+        return self.config.right if kept else self.config.wrong

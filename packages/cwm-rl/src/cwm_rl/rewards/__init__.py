@@ -1,0 +1,1 @@
+"""Rewards: scores of finished trajectories, from the task that they carry."""

@@ -1,0 +1,201 @@
+"""Asynchronous against synchronous training, with environments whose latency is heavy-tailed.
+
+Orchestrator, ledger, stored groups, queue, staleness bound and loss are the real ones; the policy
+is a table, the engine draws from it after a simulated time, and the environment answers after a
+log-normal one whose mean is a third of the generation's. The engine has places for the episodes of
+one step, in both modes; latency in the environment takes none.
+
+    python tools/bench/rl_async.py --steps 15 --repeats 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.append(str(Path(__file__).parents[2] / "packages" / "cwm-rl" / "tests"))
+from rl_world import (  # type: ignore[import-not-found]
+    STOP,
+    Coin,
+    CoinConfig,
+    CoinEngine,
+    CountingTrainer,
+    orchestrator_of,
+    rl_config,
+)
+
+from cwm_core.engine.base import Completion, SamplingParams
+from cwm_core.env.environment import Action, Transition
+from cwm_rl.algorithm.loss import cwm_loss
+from cwm_rl.algorithm.tokens import TokenBatch, Totals
+from cwm_rl.board.files import Published
+from cwm_rl.rollout.group import Group
+from cwm_rl.train_config import BatchConfig, EnginesConfig
+
+GENERATION_S = 0.30
+"""Mean time of one answer; an episode has two."""
+SIGMA = 1.5
+"""Of the log-normal latency of the environment: its mean is three times its median."""
+LEARNING_S = 0.25
+TOKENS, LEARNING_RATE = 32, 8.0
+
+
+class SlowCoin(Coin):
+    """The coin, whose every step takes a heavy-tailed time."""
+
+    async def step(self, state: Any, action: Action) -> Transition:
+        """Answer late."""
+        mean = GENERATION_S / 3
+        draw = random.Random(f"{state[0]}:{state[1]}:{action.token_ids}")
+        await asyncio.sleep(draw.lognormvariate(math.log(mean) - SIGMA**2 / 2, SIGMA))
+        return await super().step(state, action)
+
+
+class SlowCoinConfig(CoinConfig):
+    """The coin with latency."""
+
+    def build(self, tokenizer: Any = None) -> SlowCoin:
+        """Build the environment."""
+        return SlowCoin(self)
+
+
+class TableEngine(CoinEngine):
+    """Draws the first token of an answer from a softmax over a table that is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = np.zeros(TOKENS)
+
+    async def generate(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
+        """Draw a token, which takes its time."""
+        await asyncio.sleep(GENERATION_S * random.Random(params.seed).uniform(0.5, 1.5))
+        logprobs = self.table - np.log(np.exp(self.table).sum())
+        token = int(np.random.default_rng(params.seed).choice(TOKENS, p=np.exp(logprobs)))
+        versions = (self.version, self.version)
+        return Completion((token, STOP), (float(logprobs[token]), 0.0), "stop", "", versions)
+
+    async def update_weights(self, weights: Path, version: int) -> None:
+        """Take the table of a file."""
+        self.table = np.load(weights)
+        self.version = version
+
+
+class TableTrainer(CountingTrainer):
+    """Moves the table by the gradient of CWM's loss."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.table = torch.zeros(TOKENS, requires_grad=True)
+        self.rewards: list[float] = []
+        self.trajectories = 0
+
+    def publish(self, finished: bool = False) -> None:
+        """Write the table for the engine."""
+        self.files.weights.mkdir(parents=True, exist_ok=True)
+        path = self.files.weights / f"{self.step}.npy"
+        np.save(path, self.table.detach().numpy())
+        super().publish(finished)
+        published = Published.read(self.files.current)
+        assert published is not None
+        Published(published.version, str(path), published.serial).write(self.files.current)
+
+    async def run(self, learn_s: float = 0.0) -> None:
+        """Learn until the budget is used."""
+        self.publish()
+        while self.step < (self.config.max_steps or 0):
+            groups = self.queue.take(self.step, self.used)
+            for group in self.queue.newly_stale:
+                self.used[group] = -1
+            if groups is None:
+                await asyncio.sleep(0.01)
+                continue
+            await asyncio.sleep(learn_s)
+            self.learn(groups)
+            self.step += 1
+            self.used |= {group.id: self.step for group in groups}
+            self.saved = (self.step, dict(self.used))
+            self.publish()
+        self.publish(finished=True)
+
+    def learn(self, groups: list[Group]) -> None:
+        """Take one step."""
+        tokens, old, advantages, episodes = [], [], [], []
+        for number, member in enumerate(m for g in groups for m in g.members if m.trained):
+            self.ages.append(self.step - (member.newest_version or 0))
+            for turn in member.trajectory.actions:
+                tokens.append(turn.token_ids[0])
+                old.append(turn.logprobs[0])
+                advantages.append(member.advantage)
+                episodes.append(number)
+        self.rewards.append(statistics.fmean(v for g in groups for v in g.returns))
+        self.trajectories += sum(len(g.members) for g in groups)
+        logprobs = self.table.log_softmax(-1)[torch.tensor(tokens)]
+        batch = TokenBatch(
+            logprobs, torch.tensor(old), torch.tensor(advantages), torch.tensor(episodes)
+        )
+        loss = cwm_loss(batch, Totals(len(tokens), 0), divisor=float(len(tokens))).loss
+        (gradient,) = torch.autograd.grad(loss, self.table)
+        with torch.no_grad():
+            self.table -= LEARNING_RATE * gradient
+
+
+async def measure(steps: int, staleness: int, seed: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as directory:
+        environments = {"coin": SlowCoinConfig(name="coin", turns=2, tasks=10_000)}
+        config = rl_config(
+            Path(directory),
+            environments=environments,
+            group_size=4,
+            batch=BatchConfig(groups=8),
+            max_staleness=staleness,
+            max_steps=steps,
+            seed=seed,
+            engines=EnginesConfig(count=1, requests=32),
+        )
+        trainer = TableTrainer(config)
+        orchestrator = orchestrator_of(config, TableEngine())
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(orchestrator.run())
+            tasks.create_task(trainer.run(LEARNING_S))
+        seconds = time.monotonic() - started
+        return {
+            "per_s": trainer.trajectories / seconds,
+            "reward": statistics.fmean(trainer.rewards[-3:]),
+            "staleness": float(max(trainer.ages)),
+            "seconds": seconds,
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--staleness", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    ratios = []
+    for seed in range(arguments.repeats):
+        found = {}
+        for name, bound in (("sync", 0), ("async", arguments.staleness)):
+            found[name] = asyncio.run(measure(arguments.steps, bound, seed))
+            shown = ", ".join(f"{key} {value:.3f}" for key, value in found[name].items())
+            print(f"seed {seed} {name}: {shown}", flush=True)
+        ratios.append(found["async"]["per_s"] / found["sync"]["per_s"])
+    print(f"async/sync trajectories per second: median {statistics.median(ratios):.2f} {ratios}")
+
+
+if __name__ == "__main__":
+    main()
