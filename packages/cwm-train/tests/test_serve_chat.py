@@ -350,7 +350,8 @@ def test_reasoning_the_model_opens_itself_and_by_tokens():
 
 
 def test_an_unfinished_call_stays_text():
-    calls = Calls()
-    said = calls.add("x\n<tool: bash>\nls") + calls.add("", end=True)
-    assert said == [Said(content="x"), Said(content="<tool: bash>\nls")]
+    text, calls = "x\n<tool: bash>\nls", Calls()
+    said = [part for letter in text for part in calls.add(letter)] + calls.add("", end=True)
+    assert all(part == Said(content=part.content) for part in said)
+    assert "".join(part.content for part in said) == text
     assert tool_specs([BASH])[0].name == "bash"

@@ -64,7 +64,7 @@ class Calls:
     """Takes finished tool calls out of content; an unfinished one stays text."""
 
     def __init__(self) -> None:
-        self._held = ""
+        self._held, self._after = "", False
 
     def add(self, text: str, end: bool = False) -> list[Said]:
         """Take content in, the last with `end`."""
@@ -73,29 +73,29 @@ class Calls:
         if not end:
             open_call = text.rfind(_CALL)
             if open_call >= 0 and text.find(_END, open_call) < 0:
-                cut = open_call
+                cut = open_call - text[:open_call].endswith("\n")
             else:
                 cut -= max(overlap(text, _CALL), overlap(text, "\n" + _CALL))
         self._held = text[cut:]
-        said: list[Said] = []
-        for part in find_calls(text[:cut]).parts:
-            said.append(Said(call=part) if isinstance(part, ToolCall) else Said(content=part))
-        return list(_without_line_ends(said, self._held.startswith(_CALL)))
+        found = find_calls(text[:cut])
+        said = [
+            Said(call=part) if isinstance(part, ToolCall) else Said(content=part)
+            for part in found.parts
+        ]
+        if found.unfinished is not None:
+            call = found.unfinished
+            said.append(Said(content=f"{_CALL} {call.name}>\n{call.content}"))
+        return list(self._without_line_ends(said))
 
-
-def _without_line_ends(said: list[Said], call_follows: bool) -> Iterable[Said]:
-    """Drop the newlines that only set calls apart."""
-    for index, part in enumerate(said):
-        if part.call is not None:
-            yield part
-            continue
-        content = part.content
-        if index and said[index - 1].call is not None:
-            content = content.removeprefix("\n")
-        follows = said[index + 1].call is not None if index + 1 < len(said) else call_follows
-        content = content.removesuffix("\n") if follows else content
-        if content:
-            yield Said(content=content)
+    def _without_line_ends(self, said: list[Said]) -> Iterable[Said]:
+        """Drop the newlines that only set calls apart."""
+        for part, following in zip(said, [*said[1:], Said()]):
+            content = part.content.removeprefix("\n") if self._after else part.content
+            self._after = part.call is not None
+            if following.call is not None:
+                content = content.removesuffix("\n")
+            if part.call is not None or content:
+                yield Said(content=content, call=part.call)
 
 
 class Speech:
