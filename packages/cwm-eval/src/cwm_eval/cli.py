@@ -43,6 +43,56 @@ def measure(
     evaluate(compose("eval", EvalConfig, overrides or [], config))
 
 
+@app.command("grade")
+def grade_answers(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="key=value, e.g. benchmark=humaneval answers=samples.jsonl"),
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML file.")] = None,
+) -> None:
+    """Grade answers that were written elsewhere; the same command again continues."""
+    from cwm_core.config import compose
+    from cwm_eval.config import GradeConfig
+    from cwm_eval.evaluate import grade
+
+    grade(compose("eval grade", GradeConfig, overrides or [], config))
+
+
+@app.command("compare")
+def compare_runs(
+    first: Annotated[Path, typer.Argument(help="Run directory to compare with.")],
+    second: Annotated[Path, typer.Argument(help="Run directory to compare.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare two runs on the problems that both have, with a p-value."""
+    from cwm_eval.report.compared import compared_text, compared_values
+    from cwm_eval.results import load_run
+
+    runs = load_run(first), load_run(second)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(compared_values(*runs), indent=2))
+    else:
+        typer.echo(compared_text(*runs), nl=False)
+
+
+@app.command("predictions")
+def predictions(
+    run: Annotated[Path, typer.Argument(help="Run directory of benchmark=swebench.")],
+    out: Annotated[Path, typer.Option("--out", help="File: .jsonl, or .json by instance.")],
+    model: Annotated[str, typer.Option("--model", help="model_name_or_path.")] = "cwm",
+    sample: Annotated[int, typer.Option("--sample", help="Which of several per instance.")] = 0,
+) -> None:
+    """Write the patches of a run as predictions for the official harness of SWE-bench."""
+    from cwm_eval.benchmarks.predictions import write_predictions
+    from cwm_eval.results import load_run
+
+    count = write_predictions(load_run(run).samples, model, out, sample)
+    typer.echo(f"{count} predictions: {out}")
+
+
 @app.command("report")
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run directories; the first leads.")],

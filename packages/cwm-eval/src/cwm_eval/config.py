@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,11 +11,40 @@ from cwm_core.components import ComponentConfig
 from cwm_core.config import CommandConfig, Slot
 
 
+class GradeConfig(CommandConfig):
+    """Grade answers that were written elsewhere."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset({"out", "concurrency", "label"})
+
+    out: Path
+    """Run directory."""
+    benchmark: Annotated[ComponentConfig, Slot("benchmarks")]
+    """What the answers are to."""
+    answers: Path
+    """The answers: ``{id: [text, ...]}``, ``[{question_id, code_list}]``, or JSON lines with
+    ``task_id`` and ``completion``."""
+    grade_as: Literal["answer", "bare"] = "answer"
+    """What the texts are: replies of a model, or a bare expression, call, program or completion."""
+    concurrency: int = Field(default=64, ge=1)
+    """Answers that are graded at the same time; the grader's own limit holds besides."""
+    label: str = ""
+    """What reports call this run."""
+
+
 class EvalConfig(CommandConfig):
     """Measure an engine on a benchmark."""
 
     may_change: ClassVar[frozenset[str]] = frozenset(
-        {"out", "concurrency", "retries", "failures", "label", "out_of_distribution", "train_run"}
+        {
+            "out",
+            "concurrency",
+            "retries",
+            "failures",
+            "label",
+            "cache",
+            "out_of_distribution",
+            "train_run",
+        }
     )
 
     out: Path
@@ -32,6 +61,8 @@ class EvalConfig(CommandConfig):
     """How often a task is tried again after an infrastructure failure."""
     failures: int = Field(default=20, ge=1)
     """Give up after so many tasks in a row have failed: the engine is down."""
+    cache: Path | None = None
+    """File of completions by request; runs that share it generate nothing twice."""
     label: str = ""
     """What reports call this run; the benchmark's data directory when empty."""
     out_of_distribution: bool = False

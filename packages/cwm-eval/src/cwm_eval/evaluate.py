@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cwm_core.atomic import atomic_write
-from cwm_core.errors import RunError
+from cwm_core.engine.base import Engine
+from cwm_core.errors import ConfigError, RunError
 from cwm_core.progress import progress
 from cwm_core.rundir import RunDir, open_run
 from cwm_eval.benchmarks.base import Benchmark
-from cwm_eval.config import EvalConfig
-from cwm_eval.engines import AnswersKnown, GoldEngine
+from cwm_eval.benchmarks.text_benchmark import TextBenchmark
+from cwm_eval.caching import CachedEngine, Completions
+from cwm_eval.config import EvalConfig, GradeConfig
+from cwm_eval.engines import AnswersKnown, EmptyEngine, GoldEngine
 from cwm_eval.report.page import write_report
 from cwm_eval.report.text import examples_text
 from cwm_eval.results import SAMPLES, EvalRun, load_run, write_results
 from cwm_eval.runner import Runner
 from cwm_eval.samples import SampleFile
+from cwm_eval.stored import StoredAnswers, read_answers
 
 
 def evaluate(config: EvalConfig) -> EvalRun:
@@ -35,6 +41,40 @@ def evaluate(config: EvalConfig) -> EvalRun:
     return found
 
 
+def grade(config: GradeConfig) -> EvalRun:
+    """Grade stored answers, or continue doing so; writes what `evaluate` writes.
+
+    Raises `DataError` for answers that fit no problem, `ConfigError` for a benchmark without
+    questions.
+    """
+    with open_run(config.out, "eval grade", config) as run:
+        if run.is_done:
+            found = load_run(config.out)
+        else:
+            found = _finish(config, run, asyncio.run(_grade(config, run.path)))
+    _tell(found, run)
+    return found
+
+
+async def _grade(config: GradeConfig, path: Path) -> Benchmark:
+    asking = config.benchmark.build()
+    if not isinstance(asking, TextBenchmark):
+        raise ConfigError(
+            f"{config.benchmark.name} cannot grade stored answers", "choose one with questions"
+        )
+    try:
+        benchmark = StoredAnswers(asking, read_answers(config.answers), config.grade_as)
+        with (
+            SampleFile(path / SAMPLES) as samples,
+            progress(benchmark.count(), "grading", "answers") as shown,
+        ):
+            runner = Runner(benchmark, EmptyEngine(), samples, concurrency=config.concurrency)
+            await runner.run(shown)
+    finally:
+        asking.close()
+    return benchmark
+
+
 async def _measure(config: EvalConfig, path: Path) -> Benchmark:
     engine = config.engine.build()
     benchmark: Benchmark | None = None
@@ -44,15 +84,27 @@ async def _measure(config: EvalConfig, path: Path) -> Benchmark:
         if isinstance(engine, GoldEngine) and isinstance(benchmark, AnswersKnown):
             engine.learn(benchmark)
         with (
+            _cached(config, engine) as asked,
             SampleFile(path / SAMPLES) as samples,
             progress(benchmark.count(), "evaluating", "tasks") as shown,
         ):
-            await _runner(config, benchmark, engine, samples).run(shown)
+            await _runner(config, benchmark, asked, samples).run(shown)
     finally:
         await engine.close()
         close_benchmark(benchmark)
     assert benchmark is not None
     return benchmark
+
+
+@contextlib.contextmanager
+def _cached(config: EvalConfig, engine: Engine) -> Iterator[Engine]:
+    """Yield the engine, behind the file of completions where there is one."""
+    if config.cache is None:
+        yield engine
+        return
+    identity = config.engine.model_dump_json()
+    with Completions(config.cache) as completions:
+        yield CachedEngine(engine, identity, completions)
 
 
 def close_benchmark(benchmark: Benchmark | None) -> None:
@@ -73,7 +125,7 @@ def _runner(config: EvalConfig, benchmark: Benchmark, engine: Any, samples: Samp
     )
 
 
-def _finish(config: EvalConfig, run: RunDir, benchmark: Benchmark) -> EvalRun:
+def _finish(config: EvalConfig | GradeConfig, run: RunDir, benchmark: Benchmark) -> EvalRun:
     found = write_results(config, benchmark, run.path)
     values = {
         name: metric["value"]

@@ -15,7 +15,7 @@ from cwm_core.atomic import atomic_write
 from cwm_core.cores import usable_cores
 from cwm_core.errors import DataError
 from cwm_eval.benchmarks.base import Benchmark, Summary
-from cwm_eval.config import EvalConfig
+from cwm_eval.config import EvalConfig, GradeConfig
 from cwm_eval.samples import Sample, read_samples
 
 RESULTS = "results.json"
@@ -51,16 +51,14 @@ def load_run(path: Path) -> EvalRun:
     return EvalRun(path, results)
 
 
-def write_results(config: EvalConfig, benchmark: Benchmark, path: Path) -> EvalRun:
+def write_results(config: EvalConfig | GradeConfig, benchmark: Benchmark, path: Path) -> EvalRun:
     """Score the samples of a run directory and write results.json there."""
     samples = list(read_samples(path / SAMPLES))
     summary = benchmark.summarise(samples)
     results = {
         "label": config.label or _default_label(config),
-        "out_of_distribution": config.out_of_distribution,
         "benchmark": config.benchmark.name,
-        "engine": config.engine.name,
-        "train_run": None if config.train_run is None else str(config.train_run),
+        **_origin(config),
         "metrics": {
             name: {**_info(benchmark, name), **estimate.to_json()}
             for name, estimate in summary.metrics.items()
@@ -75,7 +73,19 @@ def write_results(config: EvalConfig, benchmark: Benchmark, path: Path) -> EvalR
     return EvalRun(path, results)
 
 
-def _default_label(config: EvalConfig) -> str:
+def _origin(config: EvalConfig | GradeConfig) -> dict[str, Any]:
+    """Say whose answers these are."""
+    if isinstance(config, GradeConfig):
+        stored = f"answers of {config.answers.name}"
+        return {"out_of_distribution": False, "engine": stored, "train_run": None}
+    return {
+        "out_of_distribution": config.out_of_distribution,
+        "engine": config.engine.name,
+        "train_run": None if config.train_run is None else str(config.train_run),
+    }
+
+
+def _default_label(config: EvalConfig | GradeConfig) -> str:
     fields = config.benchmark.model_dump(mode="json")
     where = fields.get("data") or config.benchmark.name
     return f"{Path(where).name} ({fields['split']})" if "split" in fields else str(where)
@@ -115,7 +125,12 @@ def _timing(samples: list[Sample], summary: Summary) -> dict[str, float]:
     seconds = sum(sample.elapsed_s for sample in samples)
     tokens = summary.counts.get("scored_tokens", 0) + summary.counts.get("generated_tokens", 0)
     rate = tokens / seconds if seconds > 0 else 0.0
-    return {"wall_s": round(seconds, 3), "tokens": tokens, "tokens_per_s": round(rate, 1)}
+    spent = {
+        name: round(sum(s.result.get(name, 0.0) for s in samples if s.result is not None), 3)
+        for name in ("generate_s", "grade_s")
+    }
+    whole = {"wall_s": round(seconds, 3), "tokens": tokens, "tokens_per_s": round(rate, 1)}
+    return {**whole, **spent}
 
 
 def machine_facts() -> dict[str, str]:

@@ -159,8 +159,8 @@ class Mathematics(Questions):
 
     workers: int = Field(default=2, ge=1)
     """Processes that compare answers."""
-    timeout_s: float = Field(default=15.0, gt=0)
-    """Seconds for one comparison; what takes longer is wrong."""
+    cpu_s: float = Field(default=10.0, gt=0)
+    """Seconds of CPU time for one comparison; what takes longer is wrong."""
 
 
 class Math500Tasks(Mathematics):

@@ -292,20 +292,20 @@ def _is_value(node: ast.AST, known: set[str]) -> bool:
     return isinstance(node, _VALUES)
 
 
-def call_frame(code: str, arguments: str) -> tuple[str, Frame]:
+def call_frame(code: str, arguments: str, entry: str = ENTRY) -> tuple[str, Frame]:
     """Return the context of a trace and the frame of the call, as the tracer writes them.
 
     Arguments that are no literals keep the text that the data set gives them. Raises `DataError`
-    when the program has no function `f` or the call does not fit it.
+    when the program has no function `entry` or the call does not fit it.
     """
     try:
         tree = ast.parse(code)
-        call = ast.parse(f"{ENTRY}({arguments})", mode="eval").body
+        call = ast.parse(f"{entry}({arguments})", mode="eval").body
     except (SyntaxError, ValueError, RecursionError) as error:
         raise DataError(f"a program of the data set is no valid Python: {error}") from None
-    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == ENTRY]
+    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == entry]
     if not functions or not isinstance(call, ast.Call):
-        raise DataError(f"a program of the data set defines no function {ENTRY!r}")
+        raise DataError(f"a program of the data set defines no function {entry!r}")
     lines = code.splitlines(keepends=True)
     number = functions[-1].lineno - 1
     source = lines[number] if lines[number].endswith("\n") else lines[number] + "\n"

@@ -40,11 +40,9 @@ Solve the following math problem. Put your final answer within \\boxed{{}}.
 class MathQuestions(QuestionEnvironment):
     """Problems with an answer that two graders compare, either of which may accept it."""
 
-    def __init__(
-        self, tasks: list[Task], *, reasoning: bool, workers: int, timeout_s: float
-    ) -> None:
+    def __init__(self, tasks: list[Task], *, reasoning: bool, workers: int, cpu_s: float) -> None:
         super().__init__(tasks, reasoning=reasoning)
-        self._grader = MathGrader(workers, timeout_s)
+        self._grader = MathGrader(workers, cpu_s)
 
     def prompt(self, task: Task) -> str:
         """Return the question."""
@@ -123,5 +121,5 @@ def _made(config: Math500Tasks | AimeTasks, tasks: list[Task], limit: int | None
         chosen,
         reasoning=config.reasoning,
         workers=config.workers,
-        timeout_s=config.timeout_s,
+        cpu_s=config.cpu_s,
     )

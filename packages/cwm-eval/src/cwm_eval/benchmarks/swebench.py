@@ -37,17 +37,13 @@ class SweBenchBenchmark:
         self, config: SweBench, tokenizer: Tokenizer | None = None, limit: int | None = None
     ) -> None:
         self.config = config
+        self.metric_infos: Mapping[str, MetricInfo] = text_metrics.infos(config.ks)
         self.tokenizer = tokenizer
         self.environment: Environment = config.environment.build(tokenizer)
         self._limit = limit
         self._patches = None
         if config.predictions is not None:
             self._patches = read_predictions(config.predictions)
-
-    @property
-    def metric_infos(self) -> Mapping[str, MetricInfo]:
-        """How the metrics are shown."""
-        return text_metrics.infos(self.config.ks)
 
     def count(self) -> int | None:
         """Return the number of episodes."""

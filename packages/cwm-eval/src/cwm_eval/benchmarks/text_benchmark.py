@@ -31,15 +31,11 @@ class TextBenchmark:
         self, config: AsBenchmark, tokenizer: Tokenizer | None = None, limit: int | None = None
     ) -> None:
         self.config = config
+        self.metric_infos: Mapping[str, MetricInfo] = text_metrics.infos(config.ks)
         self.tokenizer = chosen_tokenizer(config, tokenizer)
         self.environment = config.make(self.tokenizer, limit)
         names = self.tokenizer.special_ids
         self._stops = tuple(names[name] for name in STOP_TOKENS if name in names)
-
-    @property
-    def metric_infos(self) -> Mapping[str, MetricInfo]:
-        """How the metrics are shown."""
-        return text_metrics.infos(self.config.ks)
 
     def count(self) -> int | None:
         """Return the number of answers that are asked for."""

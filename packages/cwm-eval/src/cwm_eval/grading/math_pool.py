@@ -14,19 +14,21 @@ from typing import Any
 from cwm_core.sandbox.base import SandboxError
 
 START_S = 120.0
+_WALL = 12
+"""Times the CPU time: when a comparison is killed that sits in one long operation."""
 _MOST_ANSWER = 20_000
 """Characters; a longer answer is none."""
 
 
 class MathGrader:
-    """Compares answers, a few at once, each within `timeout_s`; what takes longer is wrong.
+    """Compares answers, a few at once; what takes more than `cpu_s` of CPU time is wrong.
 
     Raises:
         SandboxError: from `same`, when no process can be started.
     """
 
-    def __init__(self, workers: int = 2, timeout_s: float = 15.0) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self, workers: int = 2, cpu_s: float = 10.0) -> None:
+        self._cpu_s = cpu_s
         self._all = [_Worker() for _ in range(workers)]
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for worker in self._all:
@@ -44,7 +46,7 @@ class MathGrader:
             return False
         worker = self._idle.get()
         try:
-            return worker.ask({"gold": gold, "answer": answer}, self._timeout_s)
+            return worker.ask({"gold": gold, "answer": answer, "cpu_s": self._cpu_s})
         finally:
             self._idle.put(worker)
 
@@ -59,13 +61,14 @@ class _Worker:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, request: dict[str, Any], timeout_s: float) -> bool | None:
+    def ask(self, request: dict[str, Any]) -> bool | None:
         process = self._process or self._start()
         assert process.stdin is not None
         try:
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
-            return bool(json.loads(_line(process, timeout_s))["same"])
+            answer = json.loads(_line(process, _WALL * request["cpu_s"]))["same"]
+            return answer if answer is None else bool(answer)
         except (TimeoutError, ValueError, OSError):
             self.kill()
             return None

@@ -28,6 +28,7 @@ _UNITS = re.compile(
 )
 _FRACTION = re.compile(r"\\[dt]?frac\s*(\d)\s*(\d)")
 _SIMPLE = re.compile(r"-?\\frac\{(-?\d+)\}\{(-?\d+)\}|(-?\d+)/(-?\d+)|-?\d+(?:\.\d+)?|-?\.\d+")
+_MIXED = re.compile(r"(-?)(\d+)\\frac\{(\d+)\}\{(\d+)\}")
 _OPEN, _CLOSE = "([{", ")]}"
 
 
@@ -68,14 +69,23 @@ def _same_numbers(left: str, right: str) -> bool:
 
 def exact_number(text: str) -> Fraction | None:
     r"""Return the number that an integer, decimal, ``a/b`` or ``\frac{a}{b}`` is, else None."""
-    if len(text) > 400 or not _SIMPLE.fullmatch(text):
+    if len(text) > 400 or not (_SIMPLE.fullmatch(text) or _MIXED.fullmatch(text)):
         return None
+    if mixed := _MIXED.fullmatch(text):
+        return _mixed(*mixed.groups())
     plain = re.sub(r"\\frac\{(-?\d+)\}\{(-?\d+)\}", r"\1/\2", text)
     top, _, bottom = plain.partition("/")
     try:
         return Fraction(top) / (Fraction(bottom) if bottom else 1)
     except (ValueError, ZeroDivisionError):
         return None
+
+
+def _mixed(sign: str, whole: str, top: str, bottom: str) -> Fraction | None:
+    if int(bottom) == 0:
+        return None
+    value = int(whole) + Fraction(int(top), int(bottom))
+    return -value if sign else value
 
 
 def parts(text: str) -> list[str]:
@@ -122,14 +132,11 @@ def _is_decimal(text: str) -> bool:
 
 def _verified(gold: str, answer: str) -> bool:
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
-    from math_verify.errors import TimeoutException
 
     targets = (LatexExtractionConfig(), ExprExtractionConfig())
     try:
-        left = parse(f"${gold}$", extraction_config=targets, parsing_timeout=3)
-        right = parse(f"$\\boxed{{{answer}}}$", extraction_config=targets, parsing_timeout=3)
-        return bool(left and right and verify(left, right, float_rounding=12, timeout_seconds=5))
-    except (TimeoutException, ValueError, TypeError, ArithmeticError, RecursionError):
-        return False
-    except (AttributeError, LookupError, NotImplementedError, AssertionError):
+        left = parse(f"${gold}$", extraction_config=targets, parsing_timeout=None)
+        right = parse(f"$\\boxed{{{answer}}}$", extraction_config=targets, parsing_timeout=None)
+        return bool(left and right and verify(left, right, float_rounding=12, timeout_seconds=None))
+    except Exception:  # whatever SymPy makes of such a text, it is not the right answer
         return False

@@ -15,7 +15,10 @@ from cwm_core.atomic import atomic_write
 from cwm_core.errors import DataError
 from cwm_core.trace.frames import START_OF_TRACE
 from cwm_eval.report.alignment import align
+from cwm_eval.report.answers import answer_view, chosen, clusters
 from cwm_eval.report.charts import Bar, bar_chart, column_chart, line_chart
+from cwm_eval.report.compared import compared_values
+from cwm_eval.report.published import published
 from cwm_eval.report.selection import NEAR, choose, verdict
 from cwm_eval.report.training import Training, read_training
 from cwm_eval.results import EvalRun
@@ -33,6 +36,11 @@ _HEADLINES = (
     "output",
     "valid",
     "token",
+    "accuracy",
+    "majority",
+    "all",
+    "answered",
+    "finished",
 )
 _DIMENSIONS = {
     "construct": "By what the program uses",
@@ -40,7 +48,13 @@ _DIMENSIONS = {
     "length": "By the length of the trace (frames)",
     "event": "By the kind of frame",
     "origin": "By origin of the program",
+    "subject": "By subject",
+    "level": "By level",
+    "platform": "By platform",
+    "month": "By month of the contest",
+    "kind": "By kind",
 }
+_PAIRS = 6
 
 
 def write_report(
@@ -72,6 +86,12 @@ def html_report(
         for number, run in enumerate(runs)
         for sample in choose(run.samples, per_run)
     ]
+    view["answers"] = [
+        answer_view(sample, number)
+        for number, run in enumerate(runs)
+        for sample in chosen(run.samples, max(40, 200 // len(runs)))
+    ]
+    view["clusters"] = clusters(runs[0].samples)
     view["opened"] = _first_to_show([each["verdict"] for each in view["samples"]])
     view["constructs"] = sorted({name for each in view["samples"] for name in each["constructs"]})
     return _templates().get_template("report.html.j2").render(view)
@@ -89,11 +109,14 @@ def json_report(
 ) -> str:
     """Return all results and the training facts as JSON."""
     view = _view(runs, train, title)
+    published_here = [figure._asdict() for figure in view["published"]]
     training = None if view["training"] is None else view["training"].facts
     content = {
         "title": view["title"],
         "runs": [{"path": str(run.path), **run.results} for run in runs],
         "training": training,
+        "comparisons": view["comparisons"],
+        "published": published_here,
     }
     return json.dumps(content, indent=2) + "\n"
 
@@ -106,8 +129,11 @@ def _view(runs: Sequence[EvalRun], train: Path | None, title: str | None) -> dic
         for name, metric in run.results["metrics"].items():
             infos.setdefault(name, metric)
     main = runs[0].results
+    benchmarks = {run.results["benchmark"] for run in runs}
     return {
-        "title": title or "How well the model predicts executions",
+        "title": title or _title(benchmarks),
+        "published": [each for name in sorted(benchmarks) for each in published(name)],
+        "comparisons": _comparisons(runs),
         "runs": [run.results for run in runs],
         "main": main,
         "infos": infos,
@@ -115,6 +141,23 @@ def _view(runs: Sequence[EvalRun], train: Path | None, title: str | None) -> dic
         "training": _own_training(runs) if train is None else read_training(train),
         "dimensions": {k: v for k, v in _DIMENSIONS.items() if k in main["breakdowns"]},
     }
+
+
+def _title(benchmarks: set[str]) -> str:
+    if benchmarks == {"trace_prediction"}:
+        return "How well the model predicts executions"
+    return f"Evaluation on {', '.join(sorted(benchmarks))}"
+
+
+def _comparisons(runs: Sequence[EvalRun]) -> list[dict[str, Any]]:
+    """Compare every other run with the first, where they measured the same."""
+    found = []
+    for run in runs[1 : _PAIRS + 1]:
+        try:
+            found.append(compared_values(runs[0], run))
+        except DataError as error:
+            _log.info("not compared: %s", error.message)
+    return found
 
 
 def _own_training(runs: Sequence[EvalRun]) -> Training | None:
@@ -170,16 +213,24 @@ def _markdown_cell(text: str) -> str:
 
 def _charts(results: dict[str, Any]) -> dict[str, Any]:
     groups = results["breakdowns"]
+    metric, about = _charted(results)
     charts = {}
-    steps = _bars(groups.get("step", {}), "next_frame")
+    steps = _bars(groups.get("step", {}), metric)
     if steps:
         title = "Share of exact next frames by step"
         charts["step"] = column_chart(title, steps, "step of the execution")
     for dimension, title in _DIMENSIONS.items():
-        found = _bars(groups.get(dimension, {}), "next_frame")
+        found = _bars(groups.get(dimension, {}), metric)
         if len(found) > 1:
-            charts[dimension] = bar_chart(f"Exact next frames. {title}", found[:24])
+            charts[dimension] = bar_chart(f"{about}. {title}", found[:24])
     return charts
+
+
+def _charted(results: dict[str, Any]) -> tuple[str, str]:
+    """Return the metric that the charts show, and what they say of it."""
+    if "accuracy" in results["metrics"]:
+        return "accuracy", "Right answers"
+    return "next_frame", "Exact next frames"
 
 
 def _bars(groups: dict[str, Any], metric: str) -> list[Bar]:

@@ -30,7 +30,7 @@
     });
   }
   for (const control of [construct, run, search]) control?.addEventListener("input", update);
-  document.getElementById("all-variables").addEventListener("change", (event) =>
+  document.getElementById("all-variables")?.addEventListener("change", (event) =>
     document.getElementById("samples").classList.toggle("all-variables", event.target.checked));
   update();
 })();

@@ -1,0 +1,1 @@
+"""Test-time scaling: choosing among several answers without knowing the right one."""
