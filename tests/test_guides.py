@@ -54,7 +54,11 @@ CONFIGS = {
     "model init": "cwm_train.commands.model:InitConfig",
     "serve": "cwm_train.commands.serve:ServeConfig",
     "eval": "cwm_eval.config:EvalConfig",
+    "image build": "cwm_forager.images.config:BuildConfig",
+    "forage mutate": "cwm_forager.mutate.config:MutateConfig",
     "rl score": "cwm_rl.config:ScoreConfig",
+    "rl demonstrate": "cwm_rl.config:DemonstrateConfig",
+    "rl train": "cwm_rl.train_config:RlConfig",
 }
 BLOCK = re.compile(r"^```(\w+)(?: ([^\n]*))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| `([^`]+)` \| `([^`]+)` \|", re.MULTILINE)
@@ -227,6 +231,10 @@ def test_traces_of_functions(guide):
 
 def test_serving(guide):
     guide.follow(DOCS / "serving.md")
+
+
+def test_reinforcement_learning(guide):
+    guide.follow(DOCS / "guides" / "rl.md")
 
 
 def test_what_cannot_be_verified_has_no_block_that_would_be_run():
