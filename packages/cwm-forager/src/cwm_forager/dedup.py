@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,18 +82,33 @@ def actions_text(turns: list[dict[str, Any]]) -> str:
 def shingle_hashes(text: str) -> np.ndarray:
     """Return the sorted, unique 64-bit hashes of the text's shingles.
 
-    A text of fewer than `SHINGLE` words is one shingle.
+    A text of fewer than `SHINGLE` words is one shingle. A shingle's hash mixes those of its words
+    one after the other, as splitmix64 does, over all shingles at once.
     """
     import numpy as np
 
     words = _WORD.findall(text)
-    starts = range(max(1, len(words) - SHINGLE + 1))
-    shingles = {"\0".join(words[start : start + SHINGLE]) for start in starts}
-    digests = b"".join(
-        hashlib.blake2b(s.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        for s in shingles
-    )
-    return np.unique(np.frombuffer(digests, dtype=np.uint64))
+    hashes = np.fromiter(map(_word_hash, words), dtype=np.uint64, count=len(words))
+    length = min(SHINGLE, len(words))
+    mixed = np.full(max(1, len(words) - SHINGLE + 1), length, dtype=np.uint64)
+    for offset in range(length):
+        mixed = _mix(mixed ^ hashes[offset : offset + len(mixed)])
+    return np.unique(mixed)
+
+
+@lru_cache(maxsize=1 << 17)
+def _word_hash(word: str) -> int:
+    data = word.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
 
 
 def jaccard(first: np.ndarray, second: np.ndarray) -> float:
@@ -104,8 +120,13 @@ def jaccard(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _signature(hashes: np.ndarray) -> MinHash:
-    from datasketch import MinHash
-
-    signature = MinHash(num_perm=BANDS * ROWS, hashfunc=int)
+    signature = _empty_signature().copy()
     signature.update_batch((hashes & 0xFFFFFFFF).tolist())
     return signature
+
+
+@cache
+def _empty_signature() -> MinHash:
+    from datasketch import MinHash
+
+    return MinHash(num_perm=BANDS * ROWS, hashfunc=int)

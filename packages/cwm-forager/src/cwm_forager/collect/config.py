@@ -14,9 +14,7 @@ from cwm_core.config import CommandConfig, Slot
 class ForageConfig(CommandConfig):
     """`cwm forage run`: let agents play tasks, and keep every trajectory."""
 
-    may_change: ClassVar[frozenset[str]] = frozenset(
-        {"out", "concurrency", "retries", "attempts", "engine"}
-    )
+    may_change: ClassVar[frozenset[str]] = frozenset({"out", "concurrency", "retries", "engine"})
 
     out: Path
     """Run directory; the trajectories go to its ``trajectories/``."""
@@ -41,7 +39,5 @@ class ForageConfig(CommandConfig):
     """Seconds per episode; null: any."""
     retries: int = Field(2, ge=0)
     """Further tries of an episode whose sandbox or engine failed."""
-    attempts: int = Field(3, ge=1)
-    """Starts after which an episode that always ends this process counts as lost."""
     rows_per_shard: int = Field(256, ge=1)
     """Trajectories per shard."""

@@ -16,17 +16,16 @@ from cwm_core.engine.base import Engine, EngineError
 from cwm_core.env.concurrency import Failure, gather_bounded, run_sync
 from cwm_core.env.environment import Agent, Environment, Task
 from cwm_core.env.rollout import Limits, rollout
-from cwm_core.env.trajectory import ExitReason, Trajectory, task_metadata
+from cwm_core.env.trajectory import ExitReason, Trajectory
 from cwm_core.errors import CwmError, RunError
 from cwm_core.plugins import registry
 from cwm_core.progress import Progress, progress
 from cwm_core.rundir import RunDir
 from cwm_forager.agent.binding import agent_for
 from cwm_forager.collect.config import ForageConfig
+from cwm_forager.collect.interrupts import interruptible
 from cwm_forager.collect.journal import Journal
 
-LOST = "lost"
-"""Exit reason of an episode that ended this process again and again."""
 _PAUSE_S = 2.0
 
 
@@ -83,7 +82,7 @@ def collect(config: ForageConfig, run: RunDir) -> Tally:
     Raises:
         RunError: episodes could not be played.
     """
-    return run_sync(_Collection(config, run).play())
+    return run_sync(interruptible(_Collection(config, run).play()))
 
 
 class _Collection:
@@ -139,10 +138,6 @@ class _Collection:
 
     async def _job(self, job: Job, journal: Journal) -> None:
         """Play one episode and keep it; raises what made it impossible."""
-        if journal.claims(job.key) >= self.config.attempts:
-            lost = Trajectory(job.task.id, (), exit_reason=LOST, metadata=task_metadata(job.task))
-            self._keep(job, lost, journal)
-            return
         journal.claim(job.key)
         self._keep(job, await self._played(job), journal)
 
@@ -173,6 +168,7 @@ class _Collection:
             "agent": job.agent,
             "agent_config": config.model_dump(mode="json"),
             "sample": job.sample,
+            "starts": journal.claims(job.key),
             "repository": repository,
         }
         trajectory = replace(trajectory, metadata=metadata)

@@ -40,7 +40,7 @@ def main():
         while line:
             line = line[write(fd, line) :]
 
-    builtins.__cwm_probe__ = prober(tell, root)
+    builtins.__cwm_probe__ = prober(tell, root, orders["guarded_files"])
     reported = {}
 
     class Plugin:
@@ -146,13 +146,14 @@ class Remembered:
         return changed
 
 
-def prober(tell, root):
-    """Return a function that finds values of the repository's which equal anything."""
+def prober(tell, root, tests):
+    """Return a function that finds values of the repository's source which equal anything."""
     import random
     from importlib import machinery
 
     strange = random.randrange(10**9, 10**10)
     others = (object(), strange, str(strange), [strange], {strange: strange}, (strange,))
+    tests = {root + "/" + name for name in tests}
     plain = (int, float, str, bytes, list, dict, tuple, set, bool, type(None))
 
     def probe(value):
@@ -161,6 +162,8 @@ def prober(tell, root):
             return value
         module = sys.modules.get(kind.__module__)
         path = str(getattr(module, "__file__", None) or "")
+        if path in tests:
+            return value
         if path.startswith(root + "/") and path.endswith(tuple(machinery.SOURCE_SUFFIXES)):
             try:
                 equal = all((value == other) is True for other in others)
