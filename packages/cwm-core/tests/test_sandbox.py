@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from cwm_core.env.concurrency import run_sync
-from cwm_core.sandbox import bubblewrap
+from cwm_core.sandbox import bubblewrap, leftovers
 from cwm_core.sandbox.base import ExecResult, Sandbox, SandboxError, Snapshot
 from cwm_core.sandbox.config import LocalSandboxConfig
 from cwm_core.sandbox.local import LocalSandbox
+from cwm_core.testing.hostile_sandboxes import HostileSuite
 from cwm_core.testing.sandboxes import SandboxConformance
 
 REASON = bubblewrap.why_not()
@@ -119,3 +120,12 @@ def test_cancelling_ends_the_command(tmp_path: Path) -> None:
         return "alive" in names
 
     assert not run_sync(work())
+
+
+@needs_bubblewrap
+class TestLocalUnderAttack(HostileSuite):
+    def make(self, **settings: Any) -> Sandbox:
+        return LocalSandboxConfig(**settings).build()
+
+    def left(self) -> list[str]:
+        return sorted(str(path) for path in leftovers.mine())

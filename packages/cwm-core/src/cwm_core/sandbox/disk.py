@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
+import contextlib
+import os
+import stat
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ from typing import Any, Literal
 
 from cwm_core.sandbox.config import SandboxLimits
 
-TIMEOUT_S = 60.0
+DEEPEST = 400
+"""Directories in one another that are measured; each takes a descriptor meanwhile."""
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 PERIOD_S = 0.5
 """Seconds between measurements, at least; slow ones take a tenth of the time."""
 
@@ -25,24 +29,63 @@ class DiskUse:
     files: int
 
 
-def used_below(directories: Sequence[Path]) -> DiskUse:
-    """Measure directories with ``du``, which follows no link and takes any depth.
+def used_below(directories: Sequence[Path], limits: SandboxLimits) -> DiskUse:
+    """Measure directories, no further than to what is above a limit; links are not followed.
 
-    What cannot be measured counts as nothing: what vanishes meanwhile, what ``du`` takes more than
-    a minute for, and what an unprivileged user is not allowed to read.
+    What vanishes meanwhile, and what an unprivileged user is not allowed to read, counts nothing.
+    A tree deeper than `DEEPEST` counts as above the limit on files.
     """
-    return DiskUse(_du(["--block-size=1"], directories), _du(["--inodes"], directories))
+    counter = _Counter(limits)
+    for directory in directories:
+        with contextlib.suppress(OSError):
+            counter.add(os.open(directory, _DIRECTORY))
+    return DiskUse(counter.bytes, counter.files)
 
 
-def _du(options: list[str], directories: Sequence[Path]) -> int:
-    line = ["du", "--summarize", "--one-file-system", "--total", *options, "--"]
-    try:
-        done = subprocess.run(
-            [*line, *map(str, directories)], capture_output=True, timeout=TIMEOUT_S, check=False
-        )
-        return int(done.stdout.rsplit(b"\n", 2)[-2].split(b"\t")[0])
-    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
-        return 0
+class _Counter:
+    def __init__(self, limits: SandboxLimits) -> None:
+        self._limits = limits
+        self.bytes = self.files = 0
+        self._linked: set[int] = set()
+
+    def add(self, root: int) -> None:
+        """Count what is below an open directory, and close it."""
+        stack = [(root, os.scandir(root))]
+        try:
+            while stack and not self._is_over():
+                directory, entries = stack[-1]
+                entry = next(entries, None)
+                if entry is None:
+                    entries.close()
+                    os.close(directory)
+                    stack.pop()
+                elif self._count(entry):
+                    with contextlib.suppress(OSError):
+                        deeper = os.open(entry.name, _DIRECTORY, dir_fd=directory)
+                        stack.append((deeper, os.scandir(deeper)))
+                if len(stack) > DEEPEST:
+                    self.files = self._limits.disk_files + 1
+        finally:
+            for directory, entries in stack:
+                entries.close()
+                os.close(directory)
+
+    def _count(self, entry: os.DirEntry[str]) -> bool:
+        """Count an entry; return whether it is a directory."""
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            return False
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+            if status.st_ino in self._linked:
+                return False
+            self._linked.add(status.st_ino)
+        self.files += 1
+        self.bytes += 512 * status.st_blocks
+        return stat.S_ISDIR(status.st_mode)
+
+    def _is_over(self) -> bool:
+        return self.bytes > self._limits.disk_bytes or self.files > self._limits.disk_files
 
 
 class DiskWatch:

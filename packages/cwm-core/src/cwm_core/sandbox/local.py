@@ -59,7 +59,7 @@ class LocalSandbox(FilesByCommands):
             self._give(path)
         self._shells: set[LastingShell] = set()
         self._group = ControlGroup.make(config) if self.isolated else None
-        self._disk = DiskWatch(config, lambda: used_below([self._workspace, self._tmp]))
+        self._disk = DiskWatch(config, lambda: used_below([self._workspace, self._tmp], config))
         leftovers.claim(self._root, self._group.directories if self._group else [])
         self._cleanup = weakref.finalize(self, leftovers.remove, self._root)
         if snapshot is not None:

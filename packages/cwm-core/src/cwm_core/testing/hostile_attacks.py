@@ -150,7 +150,7 @@ LIFETIME = [
 
 ESCAPE = [
     shell("environment", "cat /proc/*/environ /proc/*/task/*/environ | tr '\\0' '\\n' | grep HOST_SECRET && echo ESCAPED"),
-    shell("other-processes", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep pytest && echo ESCAPED"),
+    shell("other-processes", "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep [p]ytest && echo ESCAPED"),
     shell("host-file", "cat HOST_FILE | grep HOST_SECRET && echo ESCAPED"),
     shell("root-of-others", "for p in /proc/[0-9]*; do cat $p/rootHOST_FILE $p/cwd/../../HOST_FILE; done | grep HOST_SECRET && echo ESCAPED"),
     shell("descriptors-of-others", "cat /proc/1/fd/[0-9]* < /dev/null | grep HOST_SECRET && echo ESCAPED", "any", 3),

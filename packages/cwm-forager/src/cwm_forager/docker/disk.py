@@ -15,7 +15,7 @@ class ContainerDisk:
     which counts bytes alone."""
 
     def __init__(self, container_id: str, config: DockerSandboxConfig) -> None:
-        self._id = container_id
+        self._id, self._config = container_id, config
         self._in_memory = config.read_only_root
         self._directory: Path | None = None
         if not self._in_memory:
@@ -30,7 +30,7 @@ class ContainerDisk:
         if self._in_memory:
             return DiskUse(0, 0)
         if self._directory is not None:
-            return used_below([self._directory])
+            return used_below([self._directory], self._config)
         api = engine()
         with engine_errors("measure a container"):
             url = api._url("/containers/{0}/json", self._id)

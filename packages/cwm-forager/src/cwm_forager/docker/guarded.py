@@ -58,7 +58,7 @@ class GuardedContainer:
             try:
                 self._socket.sendall(f"{command}\n".encode())
             except OSError as error:
-                raise _ended() from error
+                raise ended() from error
             return self._expect("ok")
 
     def close(self) -> None:
@@ -72,9 +72,9 @@ class GuardedContainer:
         try:
             words = next(self._lines, b"").split()
         except OSError as error:
-            raise _ended() from error
+            raise ended() from error
         if not words or words[0] != word.encode():
-            raise _ended()
+            raise ended()
         return [part.decode("ascii", "replace") for part in words[1:]]
 
 
@@ -92,7 +92,8 @@ def remove(container_id: str) -> None:
                 raise
 
 
-def _ended() -> SandboxError:
+def ended() -> SandboxError:
+    """Return the error of a container that is no more."""
     return SandboxError(
         "the container has ended",
         "what ran in it killed the guard or took all memory; make a new sandbox",

@@ -7,11 +7,12 @@ import contextlib
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cwm_core.sandbox.streams import Kept
 from cwm_forager.docker.engine import engine, engine_errors
+from cwm_forager.docker.guarded import ended
 
 STDERR = 2
 WRAPPER = (
@@ -43,7 +44,7 @@ class Attached:
         self._ended = False
         wrapper = WRAPPER.replace("STDIN", "" if stdin else "</dev/null")
         command = ["/bin/sh", "-c", wrapper, "sh", self._trailer.marker, cwd, *line]
-        with engine_errors("run a command in a container"):
+        with engine_errors("run a command in a container"), _ends():
             self.exec_id = engine().exec_create(
                 container_id, command, stdin=stdin, environment=env, user=user
             )["Id"]
@@ -62,7 +63,7 @@ class Attached:
 
     def exit_code(self) -> int:
         """Return what the engine says."""
-        with engine_errors("ask for a command's exit code"):
+        with engine_errors("ask for a command's exit code"), _ends():
             code = engine().exec_inspect(self.exec_id)["ExitCode"]
         return 137 if code is None else int(code)
 
@@ -89,6 +90,19 @@ class Attached:
         if not self._ended:
             self._ended = True
             self._on_end(code)
+
+
+@contextlib.contextmanager
+def _ends() -> Iterator[None]:
+    """A container that is gone, or on its way, is an error of its own."""
+    import docker
+
+    try:
+        yield
+    except docker.errors.APIError as error:
+        if error.status_code in (404, 409):
+            raise ended() from error
+        raise
 
 
 class _Trailer:
