@@ -45,11 +45,13 @@ from cwm_rl.rollout.group import Group
 from cwm_rl.train_config import BatchConfig, EnginesConfig
 
 GENERATION_S = 0.30
-"""Mean time of one answer; an episode has two."""
+"""Mean time of one answer; an episode has two. All times are multiplied by --scale: on a busy
+machine small ones drown in the time that this process waits for a core."""
 SIGMA = 1.5
 """Of the log-normal latency of the environment: its mean is three times its median."""
 LEARNING_S = 0.25
-TOKENS, LEARNING_RATE = 32, 8.0
+SCALE = [1.0]
+TOKENS, LEARNING_RATE = 32, 30.0
 
 
 class SlowCoin(Coin):
@@ -57,7 +59,7 @@ class SlowCoin(Coin):
 
     async def step(self, state: Any, action: Action) -> Transition:
         """Answer late."""
-        mean = GENERATION_S / 3
+        mean = SCALE[0] * GENERATION_S / 3
         draw = random.Random(f"{state[0]}:{state[1]}:{action.token_ids}")
         await asyncio.sleep(draw.lognormvariate(math.log(mean) - SIGMA**2 / 2, SIGMA))
         return await super().step(state, action)
@@ -80,7 +82,7 @@ class TableEngine(CoinEngine):
 
     async def generate(self, prompt_ids: Sequence[int], params: SamplingParams) -> Completion:
         """Draw a token, which takes its time."""
-        await asyncio.sleep(GENERATION_S * random.Random(params.seed).uniform(0.5, 1.5))
+        await asyncio.sleep(SCALE[0] * GENERATION_S * random.Random(params.seed).uniform(0.5, 1.5))
         logprobs = self.table - np.log(np.exp(self.table).sum())
         token = int(np.random.default_rng(params.seed).choice(TOKENS, p=np.exp(logprobs)))
         versions = (self.version, self.version)
@@ -135,8 +137,8 @@ class TableTrainer(CountingTrainer):
         for number, member in enumerate(m for g in groups for m in g.members if m.trained):
             self.ages.append(self.step - (member.newest_version or 0))
             for turn in member.trajectory.actions:
-                tokens.append(turn.token_ids[0])
-                old.append(turn.logprobs[0])
+                tokens.append((turn.token_ids or ())[0])
+                old.append((turn.logprobs or ())[0])
                 advantages.append(member.advantage)
                 episodes.append(number)
         self.rewards.append(statistics.fmean(v for g in groups for v in g.returns))
@@ -169,7 +171,7 @@ async def measure(steps: int, staleness: int, seed: int) -> dict[str, float]:
         started = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(orchestrator.run())
-            tasks.create_task(trainer.run(LEARNING_S))
+            tasks.create_task(trainer.run(SCALE[0] * LEARNING_S))
         seconds = time.monotonic() - started
         return {
             "per_s": trainer.trajectories / seconds,
@@ -184,7 +186,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--staleness", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0)
     arguments = parser.parse_args()
+    SCALE[0] = arguments.scale
     torch.set_num_threads(1)
     ratios = []
     for seed in range(arguments.repeats):
