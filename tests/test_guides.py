@@ -53,6 +53,7 @@ CONFIGS = {
     "train": "cwm_train.loop.config:TrainConfig",
     "model init": "cwm_train.commands.model:InitConfig",
     "serve": "cwm_train.commands.serve:ServeConfig",
+    "eval grade": "cwm_eval.config:GradeConfig",
     "eval": "cwm_eval.config:EvalConfig",
     "image build": "cwm_forager.images.config:BuildConfig",
     "forage mutate": "cwm_forager.mutate.config:MutateConfig",
@@ -235,6 +236,10 @@ def test_serving(guide):
 
 def test_reinforcement_learning(guide):
     guide.follow(DOCS / "guides" / "rl.md")
+
+
+def test_foraging(guide):
+    guide.follow(DOCS / "guides" / "forager.md")
 
 
 def test_what_cannot_be_verified_has_no_block_that_would_be_run():

@@ -240,7 +240,9 @@ def test_other_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     def told(name: str, content: bytes) -> str:
         (tmp_path / name).write_bytes(content)
         data = f"benchmark.data={tmp_path / name}"
-        assert run(["eval", "benchmark=mbpp", data, "engine=empty", f"out={tmp_path / 'o'}"]) == 2
+        assert (
+            run(["eval", "benchmark=mbpp", data, "engine=empty", f"out={tmp_path / name}-run"]) == 2
+        )
         return capsys.readouterr().err
 
     assert "no suffix that names a format" in told("data.csv", b"a,b")
