@@ -73,9 +73,7 @@ class Trainer:
         row had to be skipped, or the disk refuses a checkpoint.
         """
         self._begin()
-        watch = Watch(
-            self.run, self.config, self.state, self.model, self.processes, self.stream
-        )
+        watch = Watch(self.run, self.config, self.state, self.model, self.processes, self.stream)
         stability = Stability(self.config.spike_sigmas, self.state.recent)
         with closing(self.store), closing(self.gradients), Interrupt() as interrupt, watch:
             clock = time.monotonic() - self.state.elapsed_s
