@@ -89,7 +89,7 @@ def _gather(state: dict[str, Any], side: str, x: Tensor, beta: float) -> None:
         state[name].addmm_(x, x.T, beta=beta, alpha=1 - beta)
     else:
         state[name] = x @ x.T
-        state[side] = torch.linalg.eigh(state[name])[1].flip(1)
+        state[side] = torch.linalg.eigh(state[name])[1].flip(1).contiguous()
 
 
 def _turn(state: dict[str, Any]) -> None:
@@ -99,7 +99,8 @@ def _turn(state: dict[str, Any]) -> None:
             continue
         product = state[f"{side}_average"] @ state[side]
         order = (state[side] * product).sum(0).argsort(descending=True)
-        basis = torch.linalg.qr(product[:, order])[0]
+        # one memory layout, fresh or resumed: products of another round otherwise
+        basis = torch.linalg.qr(product[:, order])[0].contiguous()
         change, mean = basis.T @ state[side], state["exp_avg"]
         state["exp_avg"] = change @ mean if side == "left" else mean @ change.T
         state["exp_avg_sq"] = state["exp_avg_sq"].index_select(dim, order)
