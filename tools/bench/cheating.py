@@ -5,8 +5,8 @@
 
 `tasks` breaks functions of an unpacked pure-Python package, whose tests need pytest alone, with the
 operators of `cwm forage mutate`, and keeps what breaks some tests of the file and leaves others;
-`play` collects with `cwm forage run` and prints a table. `--tasks` of `play` takes other instances, `--sandbox docker`
-plays those that have images.
+`play` collects with `cwm forage run` and prints a table. `--tasks` of `play` takes other instances,
+`--sandbox docker` plays those that have images.
 """
 
 from __future__ import annotations
