@@ -139,7 +139,7 @@ class Builder:
         for step in [*_ordered(plan.steps), FINISH]:
             content = step.script + repr(sorted(plan.environment.items()))
             if step.needs_repository and not with_repository:
-                content += hashlib.sha256(archive).hexdigest()
+                content += checkout.commit
             key = hashlib.sha256(f"{key}\0{content}".encode()).hexdigest()
             copy = archive if step.needs_repository and not with_repository else None
             with_repository = with_repository or step.needs_repository

@@ -16,7 +16,12 @@ from cwm_forager.images.manifest import TestRecord
 from cwm_forager.images.outcomes import CRASHED, RunReport, check_with_junit, read_report
 
 INSIDE = ("cwm_probe.py", "cwm_reach.py", "cwm_forks.py")
-OPTIONS = ("-p", "cwm_probe", "-p", "no:cacheprovider", "-p", "no:randomly")
+OPTIONS = (
+    *("-p", "cwm_probe"),
+    *("-p", "no:cacheprovider"),
+    *("-p", "no:randomly"),
+    "--continue-on-collection-errors",
+)
 MAX_RESTARTS = 25
 """How often a run goes on after a test that took the process with it."""
 

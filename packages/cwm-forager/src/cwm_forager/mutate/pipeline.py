@@ -49,10 +49,10 @@ async def _mutate(config: MutateConfig, run: RunDir) -> dict[str, Any]:
     manifest = ImageManifest.read(config.manifest)
     if not manifest.reliable:
         raise RunError(f"no test of {manifest.name} passes in every run", "build the image anew")
-    async with _suites(config, manifest) as suites:
+    async with suites_of(config, manifest) as suites:
         for suite in suites:
             await suite.install()
-        reach, baseline = await _baseline(manifest, suites, run.path)
+        reach, baseline = await baseline_of(manifest, suites, run.path)
         sources = await read_sources(suites[0].sandbox, manifest.workdir, reach)
         chooser = Chooser(
             sources,
@@ -69,7 +69,8 @@ async def _mutate(config: MutateConfig, run: RunDir) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def _suites(config: MutateConfig, manifest: ImageManifest) -> AsyncIterator[list[Suite]]:
+async def suites_of(config: MutateConfig, manifest: ImageManifest) -> AsyncIterator[list[Suite]]:
+    """Open a sandbox per worker, each with the image's suite; they are deleted at the end."""
     limits = SuiteLimits(test_s=config.test_s)
     async with contextlib.AsyncExitStack() as stack:
         suites = []
@@ -90,7 +91,7 @@ def sandbox_for(config: ComponentConfig, manifest: ImageManifest) -> ComponentCo
     return config.model_copy(update=known) if known else config
 
 
-async def _baseline(
+async def baseline_of(
     manifest: ImageManifest, suites: list[Suite], place: Path
 ) -> tuple[Reach, Baseline]:
     """Run the suite forwards and backwards while what each test reaches is recorded."""

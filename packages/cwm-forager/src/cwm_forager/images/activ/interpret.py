@@ -33,7 +33,9 @@ SHELLS = {
     "sh": "sh -e {0}",
     "python": "python {0}",
 }
-_INSTALLS = re.compile(r"(\bpip3? +install\b[^\n;&|]*?)(?<= )(\.(?:\[[^\]\s]*\])?)(?=\s|$)")
+_INSTALLS = re.compile(
+    r"(\bpip3? +install\b[^\n;&|]*?)(?<= )(?<!-e )(?<!--editable )(\.(?:\[[^\]\s]*\])?)(?=\s|$)"
+)
 _MAX_DEPTH = 5
 
 

@@ -104,13 +104,17 @@ class Activ:
 
     def _plan(self, repository: Path, found: Interpreted, notes: list[str]) -> BuildPlan:
         place = next(
-            (number for number, (text, _) in enumerate(found.runs) if tests_in(text, repository)),
+            (
+                number
+                for number, (text, _) in enumerate(found.runs)
+                if lines_with_tests(text, repository)
+            ),
             None,
         )
         if place is None:
             raise PlanError("no step of the job runs tests", "set strategy.job, or use heuristic")
         text, _ = found.runs[place]
-        lines = tests_in(text, repository)
+        lines = lines_with_tests(text, repository)
         start = text.find(lines[0])
         before = text[: max(start, 0)]
         steps = [virtual_environment()]
@@ -130,7 +134,7 @@ class Activ:
         return BuildPlan(tuple(steps), command, environment, tuple(notes))
 
 
-def tests_in(text: str, repository: Path) -> list[str]:
+def lines_with_tests(text: str, repository: Path) -> list[str]:
     """Return the lines of a script that run tests, ``make`` followed into the Makefile."""
     return [
         line
