@@ -238,8 +238,8 @@ def test_reinforcement_learning(guide):
     guide.follow(DOCS / "guides" / "rl.md")
 
 
-def test_foraging(guide):
-    guide.follow(DOCS / "guides" / "forager.md")
+def test_mutators(guide):
+    guide.follow(DOCS / "guides" / "mutators.md")
 
 
 def test_what_cannot_be_verified_has_no_block_that_would_be_run():
