@@ -18,6 +18,7 @@ from cwm_forager.docker.labels import labels_of
 
 GUARD_TIMEOUT_S = 120.0
 """Seconds for one answer of the guard."""
+REMOVAL_TIMEOUT_S = 120
 SPARE_PROCESSES = 16
 """Processes beside those of the commands: the guard, and the engine's own while one starts."""
 
@@ -82,14 +83,14 @@ def remove(container_id: str) -> None:
     """Kill and delete a container and its volumes; it may be gone already."""
     import docker
 
-    with engine_errors("delete a container"):
+    with engine_errors("delete a container"), contextlib.suppress(docker.errors.NotFound):
         try:
             engine().remove_container(container_id, v=True, force=True)
-        except docker.errors.NotFound:
-            return
         except docker.errors.APIError as error:
-            if error.status_code != 409:  # its removal is under way
+            if error.status_code != 409:
                 raise
+            # Its removal is under way, since it ended by itself.
+            engine().wait(container_id, timeout=REMOVAL_TIMEOUT_S, condition="removed")
 
 
 def ended() -> SandboxError:

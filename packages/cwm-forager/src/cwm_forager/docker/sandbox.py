@@ -25,7 +25,7 @@ from cwm_forager.docker.streams import Attached, Outputs, Waiter
 
 SNAPSHOTS = "cwm-snapshot"
 """Repository of the images that snapshots are."""
-FINISH_S = 5.0
+FINISH_S = 30.0
 """Seconds for the streams to end after everything was killed."""
 
 
