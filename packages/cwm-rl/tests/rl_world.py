@@ -4,16 +4,19 @@ counts. Everything else is the real thing."""
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cwm_core.atomic import atomic_write
 from cwm_core.components import ComponentConfig
 from cwm_core.engine.base import Completion, EngineError, SamplingParams, Scores
 from cwm_core.env.environment import Action, Observation, Task, Transition
-from cwm_rl.board.files import Progress, Published, RunFiles
+from cwm_rl.board.files import Progress, Published, RunFiles, read_json
 from cwm_rl.orchestrator.loop import Orchestrator
 from cwm_rl.orchestrator.setup import Field
 from cwm_rl.rollout.play import Playground
@@ -150,21 +153,32 @@ class CountingTrainer:
     def __init__(self, config: RlConfig, *, checkpoint_every: int = 1) -> None:
         self.config, self.files = config, RunFiles(config.out)
         self.queue = Queue(GroupStore(self.files.groups), config.batch, config.max_staleness)
-        self.step, self.used, self.serial = 0, {}, 0
-        self.saved: tuple[int, dict[int, int]] = (0, {})
+        self.serial = 0
+        self.saved: tuple[int, dict[int, int]] = self._load()
+        self.step, self.used = self.saved[0], dict(self.saved[1])
         self.every = checkpoint_every
         self.ages: list[int] = []
         self.batches: list[list[int]] = []
 
     def publish(self, finished: bool = False) -> None:
         self.serial += 1
-        serial = f"{id(self)}-{self.serial}"
+        serial = f"{os.urandom(4).hex()}-{self.serial}"
         self.files.weights.mkdir(parents=True, exist_ok=True)
         Published(self.step, "nowhere", serial).write(self.files.current)
         durable = tuple(self.used if finished else self.saved[1])
         Progress(self.step, serial, dict(self.used), durable, 0, finished).write(
             self.files.progress
         )
+
+    def _load(self) -> tuple[int, dict[int, int]]:
+        content = read_json(self.config.out / "checkpoint.json") or {"step": 0, "used": {}}
+        return content["step"], {int(group): step for group, step in content["used"].items()}
+
+    def save(self) -> None:
+        """Write a checkpoint: the step, and the groups learnt from until then."""
+        self.saved = (self.step, dict(self.used))
+        content = {"step": self.step, "used": self.used}
+        atomic_write(self.config.out / "checkpoint.json", json.dumps(content))
 
     def crash(self) -> None:
         """Go back to the last checkpoint."""
@@ -189,6 +203,6 @@ class CountingTrainer:
             self.step += 1
             self.used |= {group.id: self.step for group in groups}
             if self.step % self.every == 0:
-                self.saved = (self.step, dict(self.used))
+                self.save()
             self.publish()
         self.publish(finished=True)

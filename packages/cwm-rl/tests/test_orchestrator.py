@@ -52,7 +52,8 @@ def test_every_admitted_group_is_accounted_for_once(tmp_path: Path) -> None:
     assert all(len(members) == 4 for members in settled.values())
     assert set(trained) <= settled.keys()
     # what is left waits in files, and nothing else is there
-    assert GroupStore(RunFiles(config.out).groups).ids() == sorted(ledger.ready)
+    left = set(GroupStore(RunFiles(config.out).groups).ids())
+    assert ledger.ready.keys() <= left <= ledger.ready.keys() | ledger.open.keys()
 
 
 def test_synchronous_mode_never_learns_from_older_weights(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class WatchdogConfig(Part):
 
     hang_s: float = Field(900.0, gt=0)
     """Seconds without a finished group or step after which the run ends with an error."""
-    silent_s: float = Field(60.0, gt=0)
+    silent_s: float = Field(120.0, gt=0)
     """Seconds without a sign of life after which a process is killed and started again."""
     restarts: int = Field(10, ge=0)
     """Restarts of one process without any progress in between."""

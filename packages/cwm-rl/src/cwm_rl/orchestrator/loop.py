@@ -76,7 +76,6 @@ class Orchestrator:
         self._used: set[int] = set()
         self._wake = asyncio.Event()
         self._expected: dict[str, float] = dict.fromkeys(fields, 1.0)
-        self._is_gated = False
 
     async def run(self) -> None:
         """Work until the trainer says that it has finished.
@@ -193,7 +192,6 @@ class Orchestrator:
             self.ledger.admit(admission)
             begun.append(admission)
             self._begin(admission)
-        self._is_gated = not begun and not self.playing
         if begun:
             self.ledger.sync()
 

@@ -29,9 +29,8 @@ def main(words: list[str]) -> int:
     name = f"{role}-{index[0]}" if index else role
     files = RunFiles(Path(out))
     try:
-        config = read_config(files)
         with closing(Beacon(files.processes, _beacon_name(name))) as beacon:
-            _ROLES[role](config, beacon, int(index[0]) if index else 0)
+            _ROLES[role](read_config(files), beacon, int(index[0]) if index else 0)
     except KeyboardInterrupt:
         return 130
     except CwmError as error:
