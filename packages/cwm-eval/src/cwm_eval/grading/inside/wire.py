@@ -170,7 +170,7 @@ _SCALARS: dict[str, Callable[[Any], Any]] = {
     "f": float,
     "b": bytes.fromhex,
     "a": bytearray.fromhex,
-    "c": lambda parts: complex(*map(float, parts)),
+    "c": lambda parts: complex(float(parts[0]), float(parts[1])),
     "m": Decimal,
     "y": lambda name: _TYPES[name],
     "q": Fraction,
