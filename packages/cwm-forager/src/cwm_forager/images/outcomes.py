@@ -10,6 +10,8 @@ from typing import Any
 OUTCOMES = frozenset(
     ("passed", "failed", "error", "skipped", "xfailed", "xpassed", "timeout", "missing")
 )
+INTERNAL_ERROR = 3
+"""Exit status of pytest when something in it broke."""
 CRASHED = "crashed"
 """Outcome of a test with which the process ended."""
 
@@ -65,7 +67,7 @@ def _take(report: RunReport, entry: dict[str, Any]) -> None:
         report.seconds[name] = float(entry["seconds"])
         report.running = None
     elif kind == "finished":
-        report.finished = True
+        report.finished = entry["status"] != INTERNAL_ERROR
 
 
 def check_with_junit(report: RunReport, xml: bytes) -> list[str]:

@@ -105,12 +105,15 @@ class Suite:
         Raises:
             SuiteError: pytest does not start, or stops before its first test.
         """
-        report = await self._once(more)
+        report, known = await self._once(more), 0
         for _ in range(MAX_RESTARTS):
-            if report.finished or report.running is None:
+            if report.finished or not (report.tests or report.running):
                 break
-            hung = report.running
-            report.tests[hung] = _how_it_ended(report, self.limits)
+            if report.running is not None:
+                report.tests[report.running] = _how_it_ended(report, self.limits)
+            elif len(report.tests) == known:
+                break
+            known = len(report.tests)
             skip = [*more.get("skip", ()), *report.tests]
             rest = await self._once({**more, "skip": skip})
             report = _joined(report, rest)

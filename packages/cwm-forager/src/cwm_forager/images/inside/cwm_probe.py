@@ -91,7 +91,7 @@ class Probe:
         self.say("start", id=item.nodeid)
         self._started = time.perf_counter()
         old = signal.signal(signal.SIGALRM, self._alarm)
-        signal.setitimer(signal.ITIMER_REAL, limit, max(limit / 10, 0.05))
+        signal.setitimer(signal.ITIMER_REAL, limit)
         faulthandler.dump_traceback_later(2 * limit, exit=True, file=self._devnull)
         yield
         faulthandler.cancel_dump_traceback_later()
