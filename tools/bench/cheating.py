@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "packages/cwm-forager/tests"))
 
-from forager_repository import libraries
+from forager_repository import libraries  # type: ignore[import-not-found]
 
 from cwm_core.env.concurrency import gather_bounded, run_sync
 from cwm_core.sandbox.config import LocalSandboxConfig

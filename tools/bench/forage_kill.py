@@ -20,7 +20,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "packages/cwm-forager/tests"))
 
-from forager_repository import libraries, shapes_instance
+from forager_repository import (  # type: ignore[import-not-found]
+    libraries,
+    shapes_instance,
+)
 
 from cwm_core.data.shards import read_shards, verify_shards
 from cwm_forager.tasks.instance import write_instances

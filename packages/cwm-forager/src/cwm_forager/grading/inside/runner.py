@@ -160,7 +160,10 @@ def run(orders, tests, guarded, report):
         )
         os.close(config_read)
         os.close(result_write)
-        config = {name: orders[name] for name in ("root", "args", "paths", "scratch", "fail_fast", "guarded_files")}
+        config = {
+            name: orders[name]
+            for name in ("root", "args", "paths", "scratch", "fail_fast", "guarded_files")
+        }
         with os.fdopen(config_write, "wb") as pipe:
             pipe.write(json.dumps(dict(config, key=key, tests=tests)).encode())
         lines, timed_out = collect(child, result_read, orders["deadline"])
