@@ -89,7 +89,15 @@ def _gather(state: dict[str, Any], side: str, x: Tensor, beta: float) -> None:
         state[name].addmm_(x, x.T, beta=beta, alpha=1 - beta)
     else:
         state[name] = x @ x.T
-        state[side] = torch.linalg.eigh(state[name])[1].flip(1).contiguous()
+        state[side] = _eigenvectors(state[name]).contiguous()
+
+
+def _eigenvectors(matrix: Tensor) -> Tensor:
+    """Return eigenvectors, largest eigenvalues first; roughly, where LAPACK finds no exact ones."""
+    try:
+        return torch.linalg.eigh(matrix)[1].flip(1)
+    except torch.linalg.LinAlgError:  # seen on a first gradient; later steps turn the basis anyway
+        return torch.linalg.qr(matrix)[0]
 
 
 def _turn(state: dict[str, Any]) -> None:
