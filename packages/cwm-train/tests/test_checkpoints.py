@@ -26,7 +26,7 @@ from cwm_train.commands.train import run_training
 from cwm_train.loop.config import TrainConfig
 from cwm_train.loop.trainer import Trainer
 from cwm_train.model.config import CwmTiny
-from cwm_train.optim.config import AdamW
+from cwm_train.optim.config import AdamW, Soap
 
 
 def losses(out: Path) -> list[float]:
@@ -235,7 +235,15 @@ class Sgd(ComponentConfig):
         return torch.optim.SGD([p for _, p in named_parameters], lr=0.05, momentum=self.momentum)
 
 
-@pytest.mark.parametrize("optimizer", [Sgd(momentum=0.9), Sgd(momentum=0.0), AdamW(name="adamw")])
+RESUMED = [
+    Sgd(momentum=0.9),
+    Sgd(momentum=0.0),
+    AdamW(name="adamw"),
+    Soap(name="soap", gather_every=2, turn_every=2),
+]
+
+
+@pytest.mark.parametrize("optimizer", RESUMED)
 def test_any_optimizer_is_resumed_exactly(settings, tmp_path, monkeypatch, optimizer):
     budget = {"optimizer": optimizer, "max_steps": 8, "checkpoint_every_steps": 3}
     run_training(settings(out=tmp_path / "whole", **budget))
