@@ -51,7 +51,7 @@ SIGMA = 1.5
 """Of the log-normal latency of the environment: its mean is three times its median."""
 LEARNING_S = 0.25
 SCALE = [1.0]
-TOKENS, LEARNING_RATE = 32, 30.0
+TOKENS, LEARNING_RATE = 32, 8.0
 
 
 class SlowCoin(Coin):
