@@ -124,8 +124,10 @@ class Chooser:
         """Return the first rewrite that parses, differs and touches what tests run."""
         original = self._sources[target.path]
         for source in self._rewrites(target, name):
+            if not _differs(target.source, source) or not self._is_covered(target, source):
+                continue
             new = replaced(text, target, source)
-            if not _differs(text, new) or not self._is_covered(target, source):
+            if not _parses(new):
                 continue
             affected = self._reach.affected(target, source, self._trees)
             return Candidate(
@@ -174,7 +176,7 @@ class Chooser:
         original = known[target.scope, target.name]
         for source in self._rewrites(target, name):
             new = replaced(text, target, source)
-            if not _differs(text, new):
+            if not _differs(target.source, source) or not _parses(new):
                 continue
             affected = self._reach.affected(original, source, self._trees)
             both = None
@@ -192,11 +194,24 @@ class Chooser:
 
 
 def _differs(old: str, new: str) -> bool:
-    """Whether new text parses and means something else."""
+    """Whether a rewritten place means something else; one that cannot be read alone may."""
+    before = _meaning(old)
+    return before is None or before != _meaning(new)
+
+
+def _meaning(source: str) -> str | None:
     try:
-        return ast.dump(ast.parse(new)) != ast.dump(ast.parse(old))
+        return ast.dump(ast.parse(source))
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+
+
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
         return False
+    return True
 
 
 def _parsed(sources: Mapping[str, str]) -> list[ast.Module]:

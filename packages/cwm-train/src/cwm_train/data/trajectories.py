@@ -73,7 +73,7 @@ def _stored(trajectory: Trajectory, number: int, tokenizer: Tokenizer) -> Encode
     never: list[bool] = []
     for index, turn in enumerate(trajectory.turns):
         tokens = turn.token_ids or ()
-        _check_tokens(tokens, turn.text, index, tokenizer)
+        _check_tokens(tokens, "" if turn.role == "prompt" else turn.text, index, tokenizer)
         ids += tokens
         kinds += [_KINDS[turn.role]] * len(tokens)
         groups += [index] * len(tokens)
@@ -92,6 +92,8 @@ def _stored(trajectory: Trajectory, number: int, tokenizer: Tokenizer) -> Encode
 
 
 def _check_tokens(tokens: tuple[int, ...], text: str, turn: int, tokenizer: Tokenizer) -> None:
+    """Raise `DataError` where tokens are not of this tokenizer; a prompt, whose messages are joined
+    by headers that its text leaves out, is checked for foreign ids alone (`text` is empty)."""
     hint = "give the tokenizer of the agent's model, or set tokens=chat to encode the text anew"
     outside = [token for token in tokens if not 0 <= token < tokenizer.vocab_size]
     if outside:
