@@ -17,6 +17,8 @@ SLACK_S = 20.0
 """Seconds that a run may take besides its tests."""
 SLOWER = 10.0
 """How many times longer than on the original a test may take."""
+CRASHED = 99
+"""Exit code of a fork that could not even start pytest."""
 LEAST_S = 5.0
 """Seconds that every test may take."""
 
@@ -108,6 +110,12 @@ class Validator:
             if status == "timeout":
                 report.finished = False
             verdict = judge(candidate, report, self._baseline, tests)
+            if status == CRASHED:
+                crash = await self._read(f"{place}/{number}/report.jsonl.crash")
+                raise RunError(
+                    "the runner of mutants crashed before pytest began",
+                    crash.decode("utf-8", "replace").strip().rpartition("\n")[2],
+                )
             verdicts.append(_timed(verdict, seconds))
         return verdicts
 

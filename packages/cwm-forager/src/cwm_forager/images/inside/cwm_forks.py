@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-# ruff: noqa: PTH108, PTH112, PTH118, PTH119, PTH120, PTH123, PTH208
+# ruff: noqa: PTH103, PTH108, PTH112, PTH118, PTH119, PTH120, PTH123, PTH208
 """Runs a batch of test runs, each in a fork of one warm process, with some files changed.
 
 The argument is a JSON file::
@@ -23,6 +23,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 
 
 def main(path):
@@ -88,7 +89,9 @@ def run(job, command):
             null = os.open(os.devnull, os.O_RDWR)
             for descriptor in (0, 1, 2):
                 os.dup2(null, descriptor)
-            settings = os.path.join(os.path.dirname(job["settings"]["out"]), "settings.json")
+            place = os.path.dirname(job["settings"]["out"])
+            os.makedirs(place, exist_ok=True)
+            settings = os.path.join(place, "settings.json")
             with open(settings, "w", encoding="ascii") as file:
                 json.dump(job["settings"], file)
             os.environ["CWM_PROBE"] = settings
@@ -97,6 +100,8 @@ def run(job, command):
 
             os._exit(int(pytest.main(command)) & 0x7F)
         except BaseException:
+            with open(job["settings"]["out"] + ".crash", "w", encoding="utf-8") as file:
+                traceback.print_exc(file=file)
             os._exit(99)
     status = waited(child, time.monotonic() + job["limit_s"])
     with contextlib.suppress(OSError):
