@@ -19,6 +19,10 @@ DEEPEST = 400
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 PERIOD_S = 0.5
 """Seconds between measurements, at least; slow ones take a tenth of the time."""
+GRACE_S = 10.0
+"""Seconds that a command has which begins above a limit: it may be there to delete something."""
+GRACES = 3
+"""Such commands in a row, so that what is written above the limit stays bounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ class DiskWatch:
     def __init__(self, limits: SandboxLimits, measure: Callable[[], DiskUse]) -> None:
         self._limits, self._measure = limits, measure
         self._measured, self._pause = 0.0, PERIOD_S
+        self._over, self._graces = False, 0
 
     async def wait(self, work: Awaitable[Any], timeout_s: float) -> Literal["", "time", "disk"]:
         """Wait for the end of a command's `work`; return the limit that it reached, if any.
@@ -101,6 +106,7 @@ class DiskWatch:
         The work is cancelled at a limit; what it raises is raised.
         """
         deadline = time.monotonic() + timeout_s
+        tolerated = time.monotonic() + self._grace()
         task = asyncio.ensure_future(work)
         try:
             while True:
@@ -111,11 +117,18 @@ class DiskWatch:
                     return "disk" if await self._is_full() else ""
                 if time.monotonic() >= deadline:
                     return "time"
-                if await self._is_full():
+                if await self._is_full() and time.monotonic() >= tolerated:
                     return "disk"
         finally:
             task.cancel()
             await asyncio.wait({task})
+
+    def _grace(self) -> float:
+        """Return how long a command that begins now may be above a limit."""
+        if not self._over or self._graces >= GRACES:
+            return 0.0
+        self._graces += 1
+        return GRACE_S
 
     async def _is_full(self) -> bool:
         """Measure, unless that was done a moment ago."""
@@ -125,4 +138,7 @@ class DiskWatch:
         use = await asyncio.to_thread(self._measure)
         self._measured = time.monotonic()
         self._pause = max(PERIOD_S, 10 * (self._measured - started))
-        return use.bytes > self._limits.disk_bytes or use.files > self._limits.disk_files
+        self._over = use.bytes > self._limits.disk_bytes or use.files > self._limits.disk_files
+        if not self._over:
+            self._graces = 0
+        return self._over

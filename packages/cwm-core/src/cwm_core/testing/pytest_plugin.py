@@ -61,6 +61,10 @@ def make_plugin(
 
     added: list[str] = []
 
+    def forget(roots: set[str]) -> None:
+        for module in [name for name in sys.modules if name.partition(".")[0] in roots]:
+            del sys.modules[module]
+
     def make(
         distribution: str,
         modules: dict[str, str],
@@ -75,7 +79,9 @@ def make_plugin(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source, encoding="utf-8")
         _write_dist_info(directory, distribution, version, f"{name} = {entry}")
-        added.extend(module.partition(".")[0] for module in modules)
+        roots = {module.partition(".")[0] for module in modules}
+        forget(roots)  # of another distribution with the same modules
+        added.extend(roots)
         monkeypatch.syspath_prepend(str(directory))
         monkeypatch.setenv("PYTHONPATH", str(directory), prepend=os.pathsep)
         importlib.invalidate_caches()
@@ -83,8 +89,7 @@ def make_plugin(
         return directory
 
     yield make
-    for module in [name for name in sys.modules if name.partition(".")[0] in added]:
-        del sys.modules[module]
+    forget(set(added))
     registry.cache_clear()
 
 

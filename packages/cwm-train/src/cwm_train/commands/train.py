@@ -94,8 +94,11 @@ def run_training(config: TrainConfig) -> Path:
 
         model = train_in(run, config)
     if not isinstance(run, FollowedRun):
+        from cwm_core.rundir import read_metrics
         from cwm_train.report.page import write_page
         from cwm_train.report.runs import read_run
 
+        if not any("loss" in entry for entry in read_metrics(config.out / "metrics.jsonl")):
+            return model  # fewer steps than `log_every`: nothing to draw
         write_page([read_run(config.out)], config.out / "report.html")
     return model
