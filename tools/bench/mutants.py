@@ -20,9 +20,16 @@ from typing import Any
 
 from cwm_core.rundir import open_run
 from cwm_forager.images.manifest import ImageManifest
-from cwm_forager.mutate.choose import Candidate, Chooser
+from cwm_forager.mutate.choose import Candidate
 from cwm_forager.mutate.config import MutateConfig
-from cwm_forager.mutate.pipeline import TRIED, baseline_of, mutate, read_sources, suites_of
+from cwm_forager.mutate.pipeline import (
+    TRIED,
+    baseline_of,
+    chooser_of,
+    mutate,
+    read_sources,
+    suites_of,
+)
 from cwm_forager.mutate.records import MutantRecord, read_mutants
 from cwm_forager.mutate.validate import Validator, Verdict
 
@@ -56,14 +63,7 @@ async def in_full(config: MutateConfig, rejected: int) -> dict[str, Any]:
             await suite.install()
         reach, baseline = await baseline_of(manifest, suites, config.out)
         sources = await read_sources(suites[0].sandbox, manifest.workdir, reach)
-        chooser = Chooser(
-            sources,
-            reach,
-            {each.name: (each.build(), getattr(each, "weight", 1.0)) for each in config.mutators},
-            seed=config.seed,
-            combined=config.combined,
-            most=config.most_operators,
-        )
+        chooser = chooser_of(config, sources, reach)
         candidates = list(islice(chooser, len(tried)))
         silent = [c for c in candidates if tried[c.index]["reason"] == "no test fails"][:rejected]
         kept = [c for c in candidates if c.patch in records]

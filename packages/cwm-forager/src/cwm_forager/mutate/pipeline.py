@@ -54,18 +54,23 @@ async def _mutate(config: MutateConfig, run: RunDir) -> dict[str, Any]:
             await suite.install()
         reach, baseline = await baseline_of(manifest, suites, run.path)
         sources = await read_sources(suites[0].sandbox, manifest.workdir, reach)
-        chooser = Chooser(
-            sources,
-            reach,
-            {each.name: (each.build(), getattr(each, "weight", 1.0)) for each in config.mutators},
-            seed=config.seed,
-            combined=config.combined,
-            most=config.most_operators,
-        )
+        chooser = chooser_of(config, sources, reach)
         validators = [Validator(suite, baseline) for suite in suites]
         with _Ledger(run.path, config, manifest) as ledger:
             await _work(config, iter(chooser), validators, ledger)
             return ledger.report(len(baseline.reliable))
+
+
+def chooser_of(config: MutateConfig, sources: dict[str, str], reach: Reach) -> Chooser:
+    """Return the stream of candidates that a configuration stands for: always the same one."""
+    return Chooser(
+        sources,
+        reach,
+        {each.name: (each.build(), getattr(each, "weight", 1.0)) for each in config.mutators},
+        seed=config.seed,
+        combined=config.combined,
+        most=config.most_operators,
+    )
 
 
 @contextlib.asynccontextmanager
