@@ -7,6 +7,7 @@ import io
 import os
 import tarfile
 import threading
+import time
 from importlib import resources
 from typing import Any
 
@@ -18,6 +19,7 @@ from cwm_forager.docker.labels import labels_of
 
 GUARD_TIMEOUT_S = 120.0
 """Seconds for one answer of the guard."""
+RETRY_S = 0.05
 REMOVAL_TIMEOUT_S = 120
 SPARE_PROCESSES = 16
 """Processes beside those of the commands: the guard, and the engine's own while one starts."""
@@ -61,6 +63,18 @@ class GuardedContainer:
             except OSError as error:
                 raise ended() from error
             return self._expect("ok")
+
+    def kill(self, command: str, patience_s: float) -> bool:
+        """Have the guard kill; return whether nothing was left after that many seconds.
+
+        The kernel may need longer to free what a killed process held than the guard's rounds last.
+        """
+        deadline = time.monotonic() + patience_s
+        while self.ask(command) == ["busy"]:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(RETRY_S)
+        return True
 
     def close(self) -> None:
         """End the container, which deletes it."""

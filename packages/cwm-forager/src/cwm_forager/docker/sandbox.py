@@ -25,8 +25,10 @@ from cwm_forager.docker.streams import Attached, Outputs, Waiter
 
 SNAPSHOTS = "cwm-snapshot"
 """Repository of the images that snapshots are."""
+SWEEP_S = 2.0
+"""Seconds to kill what one command left while shells live on."""
 FINISH_S = 30.0
-"""Seconds for the streams to end after everything was killed."""
+"""Seconds for everything to die, and then for the streams to end."""
 
 
 class DockerSandbox(FilesByCommands):
@@ -168,10 +170,9 @@ class DockerSandbox(FilesByCommands):
 
     async def _kill(self, how: str) -> None:
         """Kill what a command left; where that breeds faster than it dies, the shells die too."""
-        answer = await in_thread(lambda: self.container.ask(how))
-        if answer == ["busy"] and how != "all":
-            answer = await in_thread(lambda: self.container.ask("all"))
-        if answer == ["busy"]:
+        if how != "all" and await in_thread(lambda: self.container.kill(how, SWEEP_S)):
+            return
+        if not await in_thread(lambda: self.container.kill("all", FINISH_S)):
             await self.close()
             raise SandboxError("processes of the container cannot be killed; it was deleted")
 

@@ -13,6 +13,8 @@ from cwm_forager.docker.engine import in_thread
 from cwm_forager.docker.guarded import GuardedContainer
 from cwm_forager.docker.streams import Attached
 
+KILL_S = 2.0
+"""Seconds for what is killed to die."""
 BUFFER = 2**20
 """Bytes of output that wait for a reader; then the shell waits."""
 
@@ -70,14 +72,14 @@ class DockerShellProcess:
 
     async def kill_new(self) -> None:
         """Kill what was started since the mark."""
-        await in_thread(lambda: self._container.ask("sweep"))
+        await in_thread(lambda: self._container.kill("sweep", KILL_S))
 
     async def kill(self) -> None:
         """Kill the shell and what is below it; orphans die with the last shell."""
         if not self._own:
             await self.mark()
         with contextlib.suppress(SandboxError):
-            await in_thread(lambda: self._container.ask(f"end {' '.join(self._own)}"))
+            await in_thread(lambda: self._container.kill(f"end {' '.join(self._own)}", KILL_S))
         self._output.end()
         await in_thread(lambda: self._attached.finish(5))
 
