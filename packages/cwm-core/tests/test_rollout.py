@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import ClassVar
@@ -10,7 +11,13 @@ from typing import ClassVar
 import pytest
 
 from cwm_core.engine.base import Completion, SamplingParams, Scores
-from cwm_core.env.concurrency import Failure, gather_bounded, run_sync
+from cwm_core.env.concurrency import (
+    Failure,
+    gather_all,
+    gather_bounded,
+    run_sync,
+    uninterrupted,
+)
 from cwm_core.env.environment import Action, Environment, Observation, Task, Transition
 from cwm_core.env.episode import advance, begin
 from cwm_core.env.rollout import Limits, rollout, rollout_sync
@@ -244,6 +251,69 @@ def test_gather_bounded_stops_when_the_callback_raises() -> None:
     with pytest.raises(DataError, match="disk full"):
         run_sync(gather_bounded(work, range(4), limit=4, on_done=store))
     assert sorted(cancelled) == [1, 2, 3]
+
+
+def test_nothing_outlives_gather_all() -> None:
+    """Whether one part raises or the call is cancelled: parts that tidy up slowly are awaited."""
+    tidied: list[str] = []
+
+    async def part(name: str, fails: bool) -> str:
+        try:
+            await asyncio.sleep(0 if name == "a" else 60)
+            if fails:
+                raise DataError("disk full")
+            await asyncio.sleep(0 if name == "a" else 60)
+        finally:
+            await asyncio.sleep(0.01 if name == "b" else 0)
+            tidied.append(name)
+        return name
+
+    async def main() -> None:
+        assert await gather_all(part("a", False) for _ in range(2)) == ["a", "a"]
+        tidied.clear()
+        with pytest.raises(DataError, match="disk full"):
+            await gather_all([part("a", True), part("b", False), part("c", False)])
+        assert sorted(tidied) == ["a", "b", "c"]
+        tidied.clear()
+        task = asyncio.ensure_future(gather_all([part("b", False), part("c", False)]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert sorted(tidied) == ["b", "c"]
+
+    run_sync(main())
+
+
+def test_uninterrupted_work_ends_before_the_cancellation_shows() -> None:
+    seen: list[object] = []
+
+    async def tidy(fails: bool) -> str:
+        await asyncio.sleep(0.02)
+        seen.append("tidied")
+        if fails:
+            raise DataError("disk full")
+        return "done"
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context))
+        assert await uninterrupted(tidy(False)) == "done"
+        with pytest.raises(DataError):
+            await uninterrupted(tidy(True))
+        for fails in (False, True):
+            seen.clear()
+            task = asyncio.ensure_future(uninterrupted(tidy(fails)))
+            for _ in range(3):
+                await asyncio.sleep(0)
+                task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            del task
+            gc.collect()
+            assert seen == ["tidied"]
+
+    run_sync(main())
 
 
 def test_tasks_that_carry_no_data_cannot_be_rebuilt() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import secrets
 import subprocess
@@ -73,6 +75,28 @@ class TestDocker(SandboxConformance):
 
         self.play(work, user="0")
         assert left() == []
+
+    @pytest.mark.parametrize("cancelled_first", [True, False])
+    def test_close_while_a_command_is_cancelled(self, cancelled_first: bool) -> None:
+        """Nothing hangs, and no error is left that nobody sees."""
+        unseen: list[object] = []
+
+        async def work(sandbox: Sandbox) -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, it: unseen.append(it))
+            task = asyncio.ensure_future(sandbox.exec("sleep 600", 600))
+            await asyncio.sleep(0.5)
+            for _ in range(3 if cancelled_first else 0):
+                task.cancel()
+                await asyncio.sleep(0)
+            await sandbox.close()
+            task.cancel()
+            with pytest.raises((asyncio.CancelledError, SandboxError)):
+                await task
+            del task
+            gc.collect()
+
+        self.play(work)
+        assert unseen == []
 
     def test_network_where_it_is_allowed(self) -> None:
         text = self.run("cat /proc/net/dev", config={"network": "bridge"}).text

@@ -62,13 +62,40 @@ async def gather_bounded(
             if on_done is not None:
                 on_done(index, result)
 
+    await gather_all(drain() for _ in range(limit))
+    return gathered
+
+
+async def gather_all(work: Iterable[Coroutine[Any, Any, Value]]) -> list[Value]:
+    """Run coroutines at once and return their results in order; none outlives the call.
+
+    Where one raises, or the call is cancelled, the others are cancelled and awaited; then the first
+    exception is raised. `asyncio.gather` returns while the others still work.
+    """
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(limit):
-                group.create_task(drain())
+            tasks = [group.create_task(each) for each in work]
     except ExceptionGroup as errors:
         raise next(_leaves(errors)) from errors
-    return gathered
+    return [task.result() for task in tasks]
+
+
+async def uninterrupted(work: Awaitable[Value]) -> Value:
+    """Finish work that tidies up even when this call is cancelled; the cancellation comes after.
+
+    With `asyncio.shield` the work would go on alone, and nobody would see what it raises.
+    """
+    task, cancelled = asyncio.ensure_future(work), None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()
+        raise cancelled
+    return task.result()
 
 
 def run_sync(coroutine: Coroutine[Any, Any, Value]) -> Value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import socket
 import tarfile
 import threading
 import time
@@ -77,8 +78,10 @@ class GuardedContainer:
         return True
 
     def close(self) -> None:
-        """End the container, which deletes it."""
+        """End the container, which deletes it; a thread that asks the guard is told so."""
         with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes who reads; to close it would not
+        with self._lock, contextlib.suppress(OSError):
             self._stream.close()
             self._socket.close()
         remove(self.id)

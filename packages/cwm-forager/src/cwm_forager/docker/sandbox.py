@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
+from cwm_core.env.concurrency import uninterrupted
 from cwm_core.sandbox.base import ExecResult, SandboxError, Snapshot
 from cwm_core.sandbox.disk import DiskWatch
 from cwm_core.sandbox.files import FilesByCommands
@@ -106,7 +107,7 @@ class DockerSandbox(FilesByCommands):
     async def close(self) -> None:
         """Delete the container."""
         if self._cleanup.alive:
-            await asyncio.shield(in_thread(lambda: self._cleanup() and None))
+            await uninterrupted(in_thread(lambda: self._cleanup() and None))
 
     def _inside(self, path: str) -> str:
         return path
@@ -148,7 +149,7 @@ class DockerSandbox(FilesByCommands):
         try:
             limit = await self._disk.wait(end.wait(), timeout_s)
         finally:
-            await asyncio.shield(self._finish(attached, feeding))
+            await uninterrupted(self._finish(attached, feeding))
         code = None if limit == "time" else 137 if limit == "disk" else await end.wait()
         if code is None and limit != "time":
             code = await in_thread(attached.exit_code)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cwm_core.env.concurrency import uninterrupted
 from cwm_core.errors import RunError
 from cwm_core.sandbox.base import ExecResult, SandboxError
 from cwm_forager.docker.labels import labels_of
@@ -242,4 +243,4 @@ class BuildContainer:
         return self
 
     async def __aexit__(self, *exception: Any) -> None:
-        await asyncio.shield(self.close())
+        await uninterrupted(self.close())

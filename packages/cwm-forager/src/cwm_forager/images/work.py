@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cwm_core.atomic import atomic_write
-from cwm_core.env.concurrency import run_sync
+from cwm_core.env.concurrency import gather_all, run_sync
 from cwm_core.errors import CwmError, RunError
 from cwm_core.progress import progress
 from cwm_core.rundir import RunDir
@@ -60,7 +60,7 @@ async def _build_images(config: BuildConfig, run: RunDir) -> Built:
                     run.log(f"{source}: {error}")
             bar.advance(failed=len(built.failures))
 
-        await asyncio.gather(*[one(source) for source in config.sources])
+        await gather_all(one(source) for source in config.sources)
     await asyncio.to_thread(prune_layers, client, config.layers_bytes)
     atomic_write(run.path / "failures.json", json.dumps(built.failures, indent=2) + "\n")
     if built.failures:

@@ -14,7 +14,7 @@ from typing import Any
 from cwm_core.appended import AppendedLines
 from cwm_core.atomic import atomic_write
 from cwm_core.components import ComponentConfig
-from cwm_core.env.concurrency import run_sync
+from cwm_core.env.concurrency import gather_all, run_sync
 from cwm_core.errors import RunError
 from cwm_core.progress import progress
 from cwm_core.rundir import RunDir
@@ -107,7 +107,7 @@ async def baseline_of(
             for number, name in enumerate(REACH)
         ]
         if len(suites) > 1:
-            passed = await asyncio.gather(*runs)
+            passed = await gather_all(runs)
         else:
             passed = [await each for each in runs]
         reliable = set(manifest.reliable).intersection(*passed)
@@ -167,7 +167,7 @@ async def _work(
                     ledger.take(*verdicts.pop(ledger.next_index))
                 bar.set(ledger.kept, tried=ledger.next_index)
 
-        await asyncio.gather(*[serve(validator) for validator in validators])
+        await gather_all(serve(validator) for validator in validators)
 
 
 class _Ledger:
