@@ -83,6 +83,21 @@ FILES = {
                 total = cls.sales
                 return total
 
+        class Drawer:
+            def __init__(self):
+                self.coins = 0
+
+        drawer = Drawer()
+
+        def put(coins):
+            drawer.coins += coins
+            held = drawer.coins
+            return held
+
+        def place(things):
+            found = id(things)
+            return found
+
         def number(text):
             found = None
             try:
@@ -99,11 +114,15 @@ FILES = {
         """,
     "tests/test_till.py": """
         import pytest
-        from shop.till import Till, number, strict
+        from shop.till import Till, number, place, put, strict
 
         def test_sell():
             Till.sell(2)
             assert Till.sell(3) == 5
+
+        def test_drawer():
+            assert put(2) == 2
+            assert place([1]) > 0
 
         def test_numbers():
             assert "invalid" in number("x")
@@ -196,8 +215,8 @@ def test_shards_hold_whole_traces_in_the_wire_format(collected):
 
 def test_outcomes_and_differences_are_reported(collected):
     _, summary = collected
-    assert summary["tests"] == 11 and summary["test_files"] == 3
-    assert summary["test_outcomes"] == {"passed": 11}
+    assert summary["tests"] == 12 and summary["test_files"] == 3
+    assert summary["test_outcomes"] == {"passed": 12}
     assert summary["differences"] == {
         "tests/test_words.py::test_untraced": ["passed", "failed"],
     }
@@ -229,6 +248,8 @@ def test_every_line_runs_again_as_recorded(collected):
     assert set(report["reasons"]) == {
         "hidden state: iterator of a loop",
         "hidden state: the exception that is handled",
+        "hidden state: outside of variables, drawer",
+        "hidden state: outside of variables, id",
         "hidden state: outside of variables, sales",
         "statement: ExceptHandler",
     }
@@ -289,7 +310,7 @@ def test_a_killed_run_continues(tmp_path):
     assert "differs: tests/test_words.py::test_untraced: passed, traced failed" in done.stdout
     found = [record.trace_id for record in records(out)]
     assert kept < set(found) and len(set(found)) == len(found)
-    assert "11 tests in 3 files" in done.stdout
+    assert "12 tests in 3 files" in done.stdout
 
 
 def test_outcomes_join_the_phases_of_a_test():

@@ -1,5 +1,5 @@
 # ruff: noqa: PTH123
-"""What a step depends on besides its variables: module and class state, tracebacks, the stack.
+"""What a step depends on besides its variables: module and class state, the stack, identities.
 
 Traces do not show it: a step that comes out differently after reading it proves nothing.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 _EXCEPTION = ("__traceback__", "__context__", "__cause__", "exc_info")
 _STACK = ("extract_stack", "_getframe", "currentframe")
+_IDENTITY = ("id",)
 _CONTAINERS = (dict, list, set)
 _DATA = (*_CONTAINERS, bool, int, float, str, bytes, tuple, frozenset, type(None))
 
@@ -51,21 +52,24 @@ def outside_state(names: Iterable[str], root: str) -> list[str]:
     """Return those of the names that stand for state which no variable of a call holds.
 
     That is, in modules below `root`: what functions assign after ``global``, or to attributes of
-    ``cls``; containers in modules; data attributes of classes, which anybody may set; parts of
-    exceptions that are not shown; and the stack of calls.
+    ``cls``; containers in modules, and objects of the modules' own classes; data attributes of
+    classes, which anybody may set; parts of exceptions that are not shown; the stack of calls; and
+    what `id` returns.
     """
     wanted = set(names)
-    found = wanted & {*_EXCEPTION, *_STACK}
-    for module in _modules(root):
+    found = wanted & {*_EXCEPTION, *_STACK, *_IDENTITY}
+    modules = list(_modules(root))
+    own = {module.__name__ for module in modules}
+    for module in modules:
         found |= wanted & set(_assigned(str(module.__file__)))
-        found |= wanted & set(_held(module))
+        found |= wanted & set(_held(module, own))
     return sorted(found)
 
 
-def _held(module: ModuleType) -> Iterator[str]:
-    """Yield the names of containers in a module and of data in its classes."""
+def _held(module: ModuleType, own: set[str]) -> Iterator[str]:
+    """Yield the names of objects in a module that may change, and of data in its classes."""
     for name, value in list(vars(module).items()):
-        if isinstance(value, _CONTAINERS):
+        if isinstance(value, _CONTAINERS) or type(value).__module__ in own:
             yield name
         elif isinstance(value, type) and value.__module__ == module.__name__:
             yield from (key for key, held in vars(value).items() if isinstance(held, _DATA))

@@ -209,6 +209,8 @@ class Step:
         except Exception as error:
             namespace["__raised__"] = self._text(error)
         self.mentioned = calls.names() | set(mentioned(code))
+        if "getattr" in self.mentioned:
+            self.mentioned |= {v for n in self._read if isinstance(v := namespace.get(n), str)}
 
     def _text(self, value: Any) -> str:
         return Renderer(module=self._name, **self._budgets).text(value)
