@@ -5,7 +5,8 @@ is a table, the engine draws from it after a simulated time, and the environment
 log-normal one whose mean is a third of the generation's. The engine has places for the episodes of
 one step, in both modes; latency in the environment takes none.
 
-    python tools/bench/rl_async.py --steps 15 --repeats 3
+    python tools/bench/rl_async.py --steps 15 --repeats 3 --scale 5
+    python tools/bench/rl_async.py --virtual         # simulated time: the design alone, in seconds
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import random
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ from rl_world import (  # type: ignore[import-not-found]
     orchestrator_of,
     rl_config,
 )
+
+from virtual_time import run_virtual
 
 from cwm_core.engine.base import Completion, SamplingParams
 from cwm_core.env.environment import Action, Transition
@@ -168,11 +170,12 @@ async def measure(steps: int, staleness: int, seed: int) -> dict[str, float]:
         )
         trainer = TableTrainer(config)
         orchestrator = orchestrator_of(config, TableEngine())
-        started = time.monotonic()
+        clock = asyncio.get_running_loop()
+        started = clock.time()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(orchestrator.run())
             tasks.create_task(trainer.run(SCALE[0] * LEARNING_S))
-        seconds = time.monotonic() - started
+        seconds = clock.time() - started
         return {
             "per_s": trainer.trajectories / seconds,
             "reward": statistics.fmean(trainer.rewards[-3:]),
@@ -187,14 +190,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--staleness", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--virtual", action="store_true", help="simulated instead of real time")
     arguments = parser.parse_args()
     SCALE[0] = arguments.scale
     torch.set_num_threads(1)
+    run = run_virtual if arguments.virtual else asyncio.run
     ratios = []
     for seed in range(arguments.repeats):
         found = {}
         for name, bound in (("sync", 0), ("async", arguments.staleness)):
-            found[name] = asyncio.run(measure(arguments.steps, bound, seed))
+            found[name] = run(measure(arguments.steps, bound, seed))
             shown = ", ".join(f"{key} {value:.3f}" for key, value in found[name].items())
             print(f"seed {seed} {name}: {shown}", flush=True)
         ratios.append(found["async"]["per_s"] / found["sync"]["per_s"])

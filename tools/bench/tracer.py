@@ -34,8 +34,8 @@ from typing import Any
 
 DP = """
 def program(size):
-    a = [(i * 7) % 10 for i in range(size)]
-    b = [(i * 3) % 10 for i in range(100)]
+    a = ([0, 7, 4, 1, 8, 5, 2, 9, 6, 3] * size)[:size]
+    b = [0, 3, 6, 9, 2, 5, 8, 1, 4, 7] * 10
     previous = [0] * 101
     for x in a:
         current = [0]

@@ -77,6 +77,18 @@ def test_another_configuration_is_refused_by_key(tmp_path):
     assert "another out=" in caught.value.hint
 
 
+def test_a_run_that_failed_before_it_made_anything_may_be_configured_anew(tmp_path):
+    with pytest.raises(DataError), run_in(tmp_path):
+        raise DataError("no such file")
+    with pytest.raises(DataError), run_in(tmp_path, lr=0.2) as run:
+        run.log_metrics(1, {"loss": 2})
+        raise DataError("later")
+    with pytest.raises(ConfigError, match=r"lr: 0\.2 -> 0\.3"), run_in(tmp_path, lr=0.3):
+        pass
+    with run_in(tmp_path, lr=0.2):
+        pass
+
+
 def test_keys_that_may_change_reopen_a_finished_run(tmp_path):
     with run_in(tmp_path):
         pass

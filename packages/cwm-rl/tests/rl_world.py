@@ -16,7 +16,7 @@ from cwm_core.atomic import atomic_write
 from cwm_core.components import ComponentConfig
 from cwm_core.engine.base import Completion, EngineError, SamplingParams, Scores
 from cwm_core.env.environment import Action, Observation, Task, Transition
-from cwm_rl.board.files import Progress, Published, RunFiles, read_json
+from cwm_rl.board.files import Offer, Progress, Published, RunFiles, read_json
 from cwm_rl.orchestrator.loop import Orchestrator
 from cwm_rl.orchestrator.setup import Field
 from cwm_rl.rollout.play import Playground
@@ -38,6 +38,9 @@ class CoinConfig(ComponentConfig):
     """How many tasks there are."""
     trouble: str = ""
     """``raise``, ``hang`` or ``range``: what goes wrong on every third task."""
+    fate: str = ""
+    """``always`` or ``never`` right whatever is said; ``rare``: only on every tenth task does it
+    matter, on the others it is never right."""
 
     def build(self, tokenizer: Any = None) -> Coin:
         """Build the environment."""
@@ -68,6 +71,10 @@ class Coin:
             if self.config.trouble == "range":
                 return Transition(state, Observation(), True, float("nan"))
         so_far = so_far and action.token_ids is not None and action.token_ids[0] % 2 == 0
+        if self.config.fate == "always":
+            so_far = True
+        elif self.config.fate == "never" or (self.config.fate == "rare" and number % 10):
+            so_far = False
         done = turn + 1 == self.config.turns
         return Transition(
             (number, turn + 1, so_far),
@@ -188,9 +195,13 @@ class CountingTrainer:
     async def run(self, learn_s: float = 0.0) -> None:
         self.publish()
         while self.step < (self.config.max_steps or 0):
-            groups = self.queue.take(self.step, self.used)
+            offer = Offer.read(self.files.offer)
+            no_more = offer.step == self.step
+            groups = self.queue.take(self.step, self.used, no_more=no_more)
             for group in self.queue.newly_stale:
                 self.used[group] = -1
+            if groups is None and no_more and offer.end:
+                break
             if groups is None:
                 await asyncio.sleep(0.01)
                 continue

@@ -12,11 +12,11 @@ from rl_world import CoinConfig, CoinEngine, CountingTrainer, orchestrator_of, r
 from cwm_core.data.records import trajectory_from_row
 from cwm_core.data.shards import read_shards
 from cwm_core.errors import CwmError, RunError
-from cwm_rl.board.files import RunFiles
+from cwm_rl.board.files import Offer, RunFiles
 from cwm_rl.rollout.group import Status
 from cwm_rl.rollout.ledger import Ledger
 from cwm_rl.rollout.store import GroupStore
-from cwm_rl.train_config import EnginesConfig, RlConfig
+from cwm_rl.train_config import BatchConfig, EnginesConfig, RlConfig, WatchdogConfig
 
 
 async def together(orchestrator: Any, trainer: CountingTrainer, learn_s: float = 0.0) -> None:
@@ -74,7 +74,6 @@ def test_asynchronous_mode_keeps_its_bound_and_uses_it(tmp_path: Path) -> None:
 
 
 def test_batches_by_tokens(tmp_path: Path) -> None:
-    from cwm_rl.train_config import BatchConfig
 
     config = rl_config(tmp_path, batch=BatchConfig(tokens=20), max_staleness=0)
     trainer = CountingTrainer(config)
@@ -200,8 +199,57 @@ def test_a_run_that_cannot_learn_anything_says_so(tmp_path: Path) -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         asyncio.run(together(orchestrator_of(config, CoinEngine()), CountingTrainer(config)))
     (error,) = [e for e in caught.value.exceptions if isinstance(e, RunError)]
-    assert "nothing could be learnt from the last 200 groups" in str(error)
-    assert "fell off the table" in str(error)
+    assert "nothing could be learnt from the" in str(error)
+    assert "failed; most often with RuntimeError('the coin fell off the table')" in str(error)
+    assert "repair what fails" in (error.hint or "")
+
+
+def test_a_run_whose_tasks_are_never_solved_says_so(tmp_path: Path) -> None:
+    config = rl_config(tmp_path, environments={"coin": CoinConfig(name="coin", fate="never")})
+    with pytest.raises(BaseExceptionGroup) as caught:
+        asyncio.run(together(orchestrator_of(config, CoinEngine()), CountingTrainer(config)))
+    (error,) = [e for e in caught.value.exceptions if isinstance(e, RunError)]
+    assert "groups played for step 1: 20" in str(error)
+    assert "were solved by none" in str(error)
+    assert "too hard" in (error.hint or "")
+
+
+@pytest.mark.parametrize("staleness", [0, 2])
+def test_a_run_whose_tasks_are_all_solved_is_over(tmp_path: Path, staleness: int) -> None:
+    environments = {"coin": CoinConfig(name="coin", fate="always")}
+    config = rl_config(tmp_path, environments=environments, max_staleness=staleness)
+    trainer = CountingTrainer(config)
+    asyncio.run(together(orchestrator_of(config, CoinEngine()), trainer))
+    assert trainer.step == 0
+    assert "solved by every member" in Offer.read(RunFiles(tmp_path).offer).end
+    ledger = ledger_of(config)
+    assert ledger.problems() == []
+    assert 200 <= ledger.final[Status.NO_SIGNAL] < 200 + 3 * (staleness + 1)
+
+
+@pytest.mark.parametrize("staleness", [0, 2])
+def test_a_step_learns_from_what_there_is_when_signals_are_rare(
+    tmp_path: Path, staleness: int
+) -> None:
+    config = rl_config(
+        tmp_path,
+        environments={"coin": CoinConfig(name="coin", fate="rare")},
+        watchdog=WatchdogConfig(fruitless_groups=60),
+        batch=BatchConfig(groups=8),
+        max_staleness=staleness,
+        max_steps=12,
+    )
+    trainer = CountingTrainer(config)
+    asyncio.run(together(orchestrator_of(config, CoinEngine()), trainer))
+    assert len(trainer.batches) == 12
+    sizes = [len(batch) for batch in trainer.batches]
+    assert min(sizes) < 8
+    assert max(sizes) <= 8
+    assert max(trainer.ages) <= staleness
+    ledger = ledger_of(config)
+    assert ledger.problems() == []
+    fruitless = ledger.final[Status.NO_SIGNAL]
+    assert fruitless <= 13 * (60 + 8 * (staleness + 1))
 
 
 def test_environments_get_their_shares_of_tokens(tmp_path: Path) -> None:

@@ -268,6 +268,17 @@ def test_the_queue_takes_the_oldest_and_gives_up_the_stale(tmp_path: Path) -> No
     assert queue.take(5, (0, 1, 2, 3)) is None
 
 
+def test_a_step_without_hope_for_more_takes_what_there_is(tmp_path: Path) -> None:
+    store = GroupStore(tmp_path)
+    queue = Queue(store, BatchConfig(groups=2), 1)
+    assert queue.take(0, [], no_more=True) is None
+    store.save(TWO)
+    assert queue.take(0, []) is None
+    found = queue.take(0, [], no_more=True)
+    assert found is not None
+    assert [each.id for each in found] == [0]
+
+
 def test_the_queue_counts_tokens(tmp_path: Path) -> None:
     groups = [group(n, member(1.0, PROMPT, ACTION)) for n in range(5)]
     queue = Queue(stored(tmp_path, *groups), BatchConfig(tokens=5), max_staleness=2)

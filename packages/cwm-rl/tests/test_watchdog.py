@@ -6,22 +6,23 @@ import json
 import signal
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rl_world import CoinConfig, rl_config
 
-from cwm_core.errors import RunError
+from cwm_core.errors import DataError, RunError
 from cwm_core.rundir import open_run
-from cwm_rl.board.beacon import Beacon, Sign, read_sign
+from cwm_rl.board.beacon import Beacon, Sign, load_newest, read_sign
 from cwm_rl.board.files import Progress, Published, RunFiles
 from cwm_rl.processes import child as child_module
 from cwm_rl.processes.child import Child
 from cwm_rl.processes.supervisor import Supervisor
 from cwm_rl.processes.watchdog import culprit, describe, hang_error
 from cwm_rl.train_config import RlConfig, WatchdogConfig
-from cwm_rl.trainer.metrics import MetricsFile, read_new_lines
+from cwm_rl.trainer.metrics import MetricsFile, end_of_step, read_new_lines
 
 
 def sign(doing: str, waits_for: str = "", since: float = 10.0) -> Sign:
@@ -93,6 +94,40 @@ def test_metrics_are_read_as_they_come(tmp_path: Path) -> None:
     lines, offset = read_new_lines(path, offset)
     assert [line["step"] for line in lines] == [2]
     assert read_new_lines(path, offset) == ([], offset)
+
+
+def test_metrics_that_were_not_passed_on_are_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "trainer.metrics.jsonl"
+    assert end_of_step(path, 2) == 0
+    with MetricsFile(path) as metrics:
+        for step in (1, 2, 3, 2, 3, 4):  # it went back to a checkpoint once
+            metrics.write(step, {"loss": float(step)})
+    lines, _ = read_new_lines(path, end_of_step(path, 2))
+    assert [line["step"] for line in lines] == [3, 4]
+    assert end_of_step(path, 9) == 0
+
+
+def test_weights_that_are_replaced_while_they_are_read_are_read_anew(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    files.weights.mkdir()
+    Published(1, "old", "a").write(files.current)
+    read = []
+
+    def load(path: Path) -> str:
+        read.append(str(path))
+        if path.name == "old":  # the trainer publishes and sweeps meanwhile
+            Published(5, "new", "b").write(files.current)
+            raise DataError("no such file")
+        return path.name
+
+    def damaged(path: Path) -> str:
+        raise DataError("it is damaged")
+
+    with closing(Beacon(files.processes, "engine-0")) as beacon:
+        assert load_newest(files, beacon, load) == "new"
+        with pytest.raises(DataError, match="damaged"):
+            load_newest(files, beacon, damaged)
+    assert read == ["old", "new"]
 
 
 def script(text: str) -> str:

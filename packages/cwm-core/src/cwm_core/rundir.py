@@ -27,6 +27,7 @@ from cwm_core.plugins import registry
 from cwm_core.runlock import RunLock
 
 _log = logging.getLogger(__name__)
+_OWN_FILES = {".lock", "config.yaml", "status.json", "log.txt"}
 
 
 @runtime_checkable
@@ -112,8 +113,9 @@ def open_run(out: Path, command: str, config: CommandConfig) -> Iterator[RunDir]
     A normal end is ``done``; Ctrl-C and SIGTERM are ``stopped``, any other exception ``failed``,
     and both continue at the next start. Components in a slot named ``loggers`` are built and fed.
 
-    Raises ConfigError when `out` was made with another configuration, RunError when another
-    process works there or the disk refuses.
+    Raises ConfigError when `out` was made with another configuration (unless nothing was made: a
+    mistake in the first one can be mended), RunError when another process works there or the disk
+    refuses.
     """
     out = Path(out)
     with disk_errors(out):
@@ -167,7 +169,7 @@ def _prepare(out: Path, command: str, config: CommandConfig) -> RunDir:
     refused = {
         key: pair for key, pair in changed.items() if key.split(".")[0] not in config.may_change
     }
-    if refused:
+    if refused and not _made_nothing(out):
         raise _changed_error(out, refused)
     run = RunDir(out, command, config, resumed)
     run.is_done = read_status(out).get("state") == "done" and _only_out(changed)
@@ -210,6 +212,12 @@ def _write_traceback(path: Path, error: BaseException) -> None:
     """Keep the traceback in the log file only: the terminal gets one message from the shell."""
     with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
         file.write(f"{_now()} failed\n{''.join(traceback.format_exception(error))}")
+
+
+def _made_nothing(out: Path) -> bool:
+    """Whether a run failed before it made anything: then it may be configured anew."""
+    made = {path.name for path in out.iterdir()} - _OWN_FILES
+    return read_status(out).get("state") == "failed" and not made
 
 
 def _changes(saved: Path, text: str) -> dict[str, tuple[Any, Any]]:

@@ -59,6 +59,22 @@ def grade_answers(
     grade(compose("eval grade", GradeConfig, overrides or [], config))
 
 
+@app.command("best")
+def choose_best(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="key=value, e.g. run=RUN engine=local generate=8 out=CHOSEN"),
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML file.")] = None,
+) -> None:
+    """Choose among a run's answers by tests, votes and predictions; again continues."""
+    from cwm_core.config import compose
+    from cwm_eval.config import BestConfig
+    from cwm_eval.scaling.command import best
+
+    best(compose("eval best", BestConfig, overrides or [], config))
+
+
 @app.command("compare")
 def compare_runs(
     first: Annotated[Path, typer.Argument(help="Run directory to compare with.")],

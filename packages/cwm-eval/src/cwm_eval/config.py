@@ -31,6 +31,55 @@ class GradeConfig(CommandConfig):
     """What reports call this run."""
 
 
+class BestConfig(CommandConfig):
+    """Choose among several answers to each problem without knowing which are right."""
+
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {"out", "concurrency", "retries", "failures", "label", "cache"}
+    )
+
+    out: Path
+    """Run directory."""
+    run: Path
+    """Finished run with several answers per problem: of `cwm eval` or `cwm eval grade`."""
+    ks: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Choose among so many answers; by default powers of two up to all."""
+    existing: bool = True
+    """Run the tests that the questions show."""
+    tests: Path | None = None
+    """Tests that were written elsewhere: JSON lines with ``task_id`` and ``tests``."""
+    engine: Annotated[ComponentConfig | None, Slot("engines", default=None)]
+    """Who writes tests and predicts executions; may be another model than the run's."""
+    generate: int = Field(default=0, ge=0)
+    """Ask the engine so many times for tests of a problem; the paper has 40 tests."""
+    tests_per_request: int = Field(default=5, ge=1)
+    """Tests that are asked for at a time."""
+    verify: bool = False
+    """Let the engine predict what each program does with the examples that the question shows."""
+    temperature: float = Field(default=1.0, ge=0.0)
+    """Of generated tests; predicted executions are greedy."""
+    top_p: float = Field(default=0.95, gt=0.0, le=1.0)
+    """Sample among the most likely tokens that make up this probability."""
+    max_new_tokens: int = Field(default=2048, ge=1)
+    """Length of one text with tests, and of one predicted execution."""
+    seed: int = 0
+    """Draws generated tests."""
+    data: str | None = None
+    """The problems, where they are elsewhere than when they were answered."""
+    tokenizer: Path | None = None
+    """Directory with a tokenizer.json; needed only for engines that bring none."""
+    cache: Path | None = None
+    """File of completions by request; null: completions.jsonl in the run directory."""
+    concurrency: int = Field(default=16, ge=1)
+    """Problems that are worked on at the same time."""
+    retries: int = Field(default=2, ge=0)
+    """How often a problem is tried again after an infrastructure failure."""
+    failures: int = Field(default=20, ge=1)
+    """Give up after so many problems in a row have failed: the engine is down."""
+    label: str = ""
+    """What reports call this run."""
+
+
 class EvalConfig(CommandConfig):
     """Measure an engine on a benchmark."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cwm_core.atomic import atomic_write
+from cwm_core.components import ComponentConfig
+from cwm_core.config import CommandConfig
 from cwm_core.engine.base import Engine
 from cwm_core.errors import ConfigError, RunError
 from cwm_core.progress import progress
@@ -16,11 +18,11 @@ from cwm_core.rundir import RunDir, open_run
 from cwm_eval.benchmarks.base import Benchmark
 from cwm_eval.benchmarks.text_benchmark import TextBenchmark
 from cwm_eval.caching import CachedEngine, Completions
-from cwm_eval.config import EvalConfig, GradeConfig
+from cwm_eval.config import BestConfig, EvalConfig, GradeConfig
 from cwm_eval.engines import AnswersKnown, EmptyEngine, GoldEngine
 from cwm_eval.report.page import write_report
 from cwm_eval.report.text import examples_text
-from cwm_eval.results import SAMPLES, EvalRun, load_run, write_results
+from cwm_eval.results import SAMPLES, EvalRun, load_run, origin_of, write_results
 from cwm_eval.runner import Runner
 from cwm_eval.samples import SampleFile
 from cwm_eval.stored import StoredAnswers, read_answers
@@ -36,8 +38,8 @@ def evaluate(config: EvalConfig) -> EvalRun:
         if run.is_done:
             found = load_run(config.out)
         else:
-            found = _finish(config, run, asyncio.run(_measure(config, run.path)))
-    _tell(found, run)
+            found = finish(config, run, asyncio.run(_measure(config, run.path)), origin_of(config))
+    tell(found, run)
     return found
 
 
@@ -51,8 +53,8 @@ def grade(config: GradeConfig) -> EvalRun:
         if run.is_done:
             found = load_run(config.out)
         else:
-            found = _finish(config, run, asyncio.run(_grade(config, run.path)))
-    _tell(found, run)
+            found = finish(config, run, asyncio.run(_grade(config, run.path)), origin_of(config))
+    tell(found, run)
     return found
 
 
@@ -68,8 +70,8 @@ async def _grade(config: GradeConfig, path: Path) -> Benchmark:
             SampleFile(path / SAMPLES) as samples,
             progress(benchmark.count(), "grading", "answers") as shown,
         ):
-            runner = Runner(benchmark, EmptyEngine(), samples, concurrency=config.concurrency)
-            await runner.run(shown)
+            work = Runner(benchmark, EmptyEngine(), samples, concurrency=config.concurrency)
+            await work.run(shown)
     finally:
         asking.close()
     return benchmark
@@ -84,11 +86,11 @@ async def _measure(config: EvalConfig, path: Path) -> Benchmark:
         if isinstance(engine, GoldEngine) and isinstance(benchmark, AnswersKnown):
             engine.learn(benchmark)
         with (
-            _cached(config, engine) as asked,
+            cached(config.cache, config.engine, engine) as asked,
             SampleFile(path / SAMPLES) as samples,
             progress(benchmark.count(), "evaluating", "tasks") as shown,
         ):
-            await _runner(config, benchmark, asked, samples).run(shown)
+            await runner(config, benchmark, asked, samples).run(shown)
     finally:
         await engine.close()
         close_benchmark(benchmark)
@@ -97,14 +99,13 @@ async def _measure(config: EvalConfig, path: Path) -> Benchmark:
 
 
 @contextlib.contextmanager
-def _cached(config: EvalConfig, engine: Engine) -> Iterator[Engine]:
-    """Yield the engine, behind the file of completions where there is one."""
-    if config.cache is None:
+def cached(path: Path | None, config: ComponentConfig | None, engine: Engine) -> Iterator[Engine]:
+    """Yield the engine, behind the file of completions where there are both."""
+    if path is None or config is None:
         yield engine
         return
-    identity = config.engine.model_dump_json()
-    with Completions(config.cache) as completions:
-        yield CachedEngine(engine, identity, completions)
+    with Completions(path) as completions:
+        yield CachedEngine(engine, config.model_dump_json(), completions)
 
 
 def close_benchmark(benchmark: Benchmark | None) -> None:
@@ -114,7 +115,10 @@ def close_benchmark(benchmark: Benchmark | None) -> None:
         close()
 
 
-def _runner(config: EvalConfig, benchmark: Benchmark, engine: Any, samples: SampleFile) -> Runner:
+def runner(
+    config: EvalConfig | BestConfig, benchmark: Benchmark, engine: Engine, samples: SampleFile
+) -> Runner:
+    """Return the runner that a configuration asks for."""
     return Runner(
         benchmark,
         engine,
@@ -125,8 +129,14 @@ def _runner(config: EvalConfig, benchmark: Benchmark, engine: Any, samples: Samp
     )
 
 
-def _finish(config: EvalConfig | GradeConfig, run: RunDir, benchmark: Benchmark) -> EvalRun:
-    found = write_results(config, benchmark, run.path)
+def finish(
+    config: CommandConfig, run: RunDir, benchmark: Benchmark, origin: Mapping[str, Any]
+) -> EvalRun:
+    """Write results and reports of a run whose samples are there.
+
+    `origin` says whose answers these are. Raises `RunError` when tasks are left over.
+    """
+    found = write_results(config, benchmark, run.path, origin)
     values = {
         name: metric["value"]
         for name, metric in found.results["metrics"].items()
@@ -146,7 +156,8 @@ def _finish(config: EvalConfig | GradeConfig, run: RunDir, benchmark: Benchmark)
     return found
 
 
-def _tell(found: EvalRun, run: RunDir) -> None:
+def tell(found: EvalRun, run: RunDir) -> None:
+    """Say what was found."""
     results = found.results
     run.log(f"{results['label']}: {results['counts']['scored']} tasks scored")
     for metric in results["metrics"].values():

@@ -6,12 +6,14 @@ import json
 import platform
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from cwm_core.atomic import atomic_write
+from cwm_core.config import CommandConfig
 from cwm_core.cores import usable_cores
 from cwm_core.errors import DataError
 from cwm_eval.benchmarks.base import Benchmark, Summary
@@ -51,14 +53,17 @@ def load_run(path: Path) -> EvalRun:
     return EvalRun(path, results)
 
 
-def write_results(config: EvalConfig | GradeConfig, benchmark: Benchmark, path: Path) -> EvalRun:
-    """Score the samples of a run directory and write results.json there."""
-    samples = list(read_samples(path / SAMPLES))
+def write_results(
+    config: CommandConfig, benchmark: Benchmark, path: Path, origin: Mapping[str, Any]
+) -> EvalRun:
+    """Score the samples of a run directory and write results.json there; `origin_of` labels it.
+
+    Samples are scored in the order of their ids, so that nothing depends on which finished first.
+    """
+    samples = sorted(read_samples(path / SAMPLES), key=lambda sample: sample.task_id)
     summary = benchmark.summarise(samples)
     results = {
-        "label": config.label or _default_label(config),
-        "benchmark": config.benchmark.name,
-        **_origin(config),
+        **origin,
         "metrics": {
             name: {**_info(benchmark, name), **estimate.to_json()}
             for name, estimate in summary.metrics.items()
@@ -73,12 +78,17 @@ def write_results(config: EvalConfig | GradeConfig, benchmark: Benchmark, path: 
     return EvalRun(path, results)
 
 
-def _origin(config: EvalConfig | GradeConfig) -> dict[str, Any]:
-    """Say whose answers these are."""
+def origin_of(config: EvalConfig | GradeConfig) -> dict[str, Any]:
+    """Say what was measured (an `EvalConfig` or a `GradeConfig`), and whose answers these are."""
+    measured = {
+        "label": config.label or _default_label(config),
+        "benchmark": config.benchmark.name,
+    }
     if isinstance(config, GradeConfig):
         stored = f"answers of {config.answers.name}"
-        return {"out_of_distribution": False, "engine": stored, "train_run": None}
+        return {**measured, "out_of_distribution": False, "engine": stored, "train_run": None}
     return {
+        **measured,
         "out_of_distribution": config.out_of_distribution,
         "engine": config.engine.name,
         "train_run": None if config.train_run is None else str(config.train_run),

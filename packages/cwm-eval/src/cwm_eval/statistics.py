@@ -173,18 +173,33 @@ def pass_at_k(count: int, right: int, k: int) -> float:
     return 1.0 - math.comb(count - right, k) / math.comb(count, k)
 
 
-_MOST_SUBSETS = 5000
-_DRAWS = 2000
+MOST_SUBSETS = 2000
+
+
+def subsets(
+    count: int, k: int, *, most: int = MOST_SUBSETS, seed: int = 0
+) -> Iterable[Sequence[int]]:
+    """Yield sorted subsets of k of `count` indices: all, or `most` random ones (seeded)."""
+    if math.comb(count, k) <= most:
+        return itertools.combinations(range(count), k)
+    order = np.random.default_rng(seed).random((most, count)).argsort(axis=1)
+    drawn: list[list[int]] = np.sort(order[:, :k], axis=1).tolist()
+    return drawn
 
 
 def majority_at_k(
-    answers: Sequence[Hashable], right: Sequence[bool], k: int | None = None, *, seed: int = 0
+    answers: Sequence[Hashable],
+    right: Sequence[bool],
+    k: int | None = None,
+    *,
+    most: int = MOST_SUBSETS,
+    seed: int = 0,
 ) -> float:
     """Return how often the most frequent of k answers is right, over all choices of k of them.
 
     Equal answers vote together; `None` is no vote. Among equally frequent answers each is as
     likely, so ties count in part. All answers by default; NaN when there are fewer than k. Where
-    there are more than 5000 choices, 2000 random ones (seeded) are taken.
+    there are more than `most` choices, so many random ones (seeded) are taken.
     """
     count = len(answers)
     if len(right) != count:
@@ -194,11 +209,7 @@ def majority_at_k(
         raise ValueError(f"majority@{k} is not defined")
     if count < k:
         return math.nan
-    if math.comb(count, k) <= _MOST_SUBSETS:
-        choices: Iterable[Sequence[int]] = itertools.combinations(range(count), k)
-    else:
-        rng = np.random.default_rng(seed)
-        choices = (rng.choice(count, k, replace=False).tolist() for _ in range(_DRAWS))
+    choices = subsets(count, k, most=most, seed=seed)
     return float(np.mean([_vote(answers, right, choice) for choice in choices]))
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from cwm_core.rundir import RunDir
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -71,14 +75,26 @@ def train(
     was stopped or killed.
     """
     from cwm_core.cli.work import work_in_run
-    from cwm_rl.processes.supervisor import train_in
+    from cwm_core.errors import CwmError
     from cwm_rl.train_config import RlConfig
 
-    _, model = work_in_run("rl train", RlConfig, train_in, overrides or [], config)
-    if model is not None:
-        from cwm_rl.report.page import write_page
+    begun: list[Path] = []
 
-        typer.echo(f"model: {model}\nreport: {write_page(model.parent)}")
+    def work(config: RlConfig, run: RunDir) -> Path:
+        from cwm_rl.processes.supervisor import train_in
+
+        begun.append(run.path)
+        return train_in(config, run)
+
+    try:
+        _, model = work_in_run("rl train", RlConfig, work, overrides or [], config)
+    except CwmError:
+        for path in begun:
+            _write_page_if_any(path)
+        raise
+    if model is not None:
+        typer.echo(f"model: {model}")
+        _write_page_if_any(model.parent)
 
 
 @app.command()
@@ -92,6 +108,15 @@ def report(
     from cwm_rl.report.page import write_page
 
     typer.echo(f"page: {write_page(run, out)}")
+
+
+def _write_page_if_any(path: Path) -> None:
+    """Write the page about a run that has ended, unless it ended before it had begun to play."""
+    from cwm_core.errors import DataError
+    from cwm_rl.report.page import write_page
+
+    with contextlib.suppress(DataError):
+        typer.echo(f"report: {write_page(path)}")
 
 
 def _show(name: str, summary: dict[str, dict[str, float]]) -> None:

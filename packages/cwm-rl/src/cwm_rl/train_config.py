@@ -78,8 +78,11 @@ class WatchdogConfig(Part):
     """Seconds without a sign of life after which a process is killed and started again."""
     restarts: int = Field(10, ge=0)
     """Restarts of one process without any progress in between."""
-    fruitless_groups: int = Field(2000, gt=0)
-    """Groups in a row without a signal, or failed, after which the run ends with an error."""
+    fruitless_groups: int | None = Field(None, gt=0)
+    """Groups without a signal, or failed, that are played for one step at most. Then it learns from
+    the groups that have one; where none has, the run ends: well if all groups were solved, else
+    with an error. By default 25 times `batch.groups`, at least 200; 2000 where `batch.tokens`
+    counts."""
 
 
 class TrainerConfig(Part):
@@ -186,6 +189,12 @@ class RlConfig(CommandConfig):
         if self.schedule is not None and self.max_steps is None:
             raise ValueError("a schedule spans max_steps: give it")
         return self
+
+    @property
+    def fruitless_groups(self) -> int:
+        """Groups without a signal that are played for one step at most."""
+        groups = self.batch.groups
+        return self.watchdog.fruitless_groups or (max(200, 25 * groups) if groups else 2000)
 
     def task(self, environment: str) -> TaskConfig:
         """Return how an environment's tasks are played."""

@@ -24,6 +24,11 @@ def code_blocks(text: str) -> list[str]:
     return [match[2] for match in _FENCED.finditer(text)]
 
 
+def labelled_blocks(text: str) -> list[tuple[str, str]]:
+    """Return label and content of all fenced blocks, in order."""
+    return [(match[1].strip().lower(), match[2]) for match in _FENCED.finditer(text)]
+
+
 def last_code(text: str) -> str:
     """Return the last fenced block, the whole text where there is none."""
     found = code_blocks(text)

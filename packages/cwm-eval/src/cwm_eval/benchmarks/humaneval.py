@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from cwm_core.env.environment import Task
 from cwm_core.errors import DataError
 from cwm_eval.benchmarks import answers
-from cwm_eval.benchmarks.graded_code import CodeEnvironment, graded
+from cwm_eval.benchmarks.graded_code import ProgramEnvironment, ProgramTest, graded
 from cwm_eval.benchmarks.questions import NO_ANSWER, Grade, drawn, unique
 from cwm_eval.benchmarks.rows import Row, check_row, read_rows
+from cwm_eval.benchmarks.shown_tests import examples
 from cwm_eval.grading.pool import Tests
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def compare(arguments, answer, expected):
 """find_zero has many right answers: what counts is that the polynomial is 0 there."""
 
 
-class HumanEval(CodeEnvironment):
+class HumanEval(ProgramEnvironment):
     """A function's signature and docstring; the published tests decide, in a process apart."""
 
     def __init__(self, config: HumanEvalTasks, limit: int | None) -> None:
@@ -84,6 +85,18 @@ class HumanEval(CodeEnvironment):
     def truth(self, task: Task) -> str:
         """Return the reference solution."""
         return reference(task.data)
+
+    def entry(self, task: Task) -> str:
+        """Return the name in the signature."""
+        return str(task.data["entry_point"])
+
+    def statement(self, task: Task) -> str:
+        """Return signature and docstring."""
+        return f"```python\n{task.data['prompt'].rstrip()}\n```"
+
+    def shown_tests(self, task: Task) -> list[ProgramTest]:
+        """Return the examples of the docstring."""
+        return [ProgramTest(e) for e in examples(task.data["prompt"], self.entry(task))]
 
 
 def reference(row: Any) -> str:

@@ -13,7 +13,7 @@ from cwm_core.env.environment import Task
 from cwm_core.errors import DataError
 from cwm_eval.benchmarks import answers
 from cwm_eval.benchmarks.cruxeval import mentions
-from cwm_eval.benchmarks.graded_code import CodeEnvironment, graded
+from cwm_eval.benchmarks.graded_code import CodeEnvironment, ProgramEnvironment, ProgramTest, graded
 from cwm_eval.benchmarks.questions import NO_ANSWER, WRONG, Grade, drawn, unique
 from cwm_eval.benchmarks.rows import Row, read_json, read_rows
 from cwm_eval.benchmarks.unpickling import packed_json
@@ -89,8 +89,10 @@ PREAMBLE = (
 """What the official harness puts in front of every solution."""
 
 
-class LiveCodeBench(CodeEnvironment):
+class LiveCodeBench(ProgramEnvironment):
     """Contest problems; every public and private test has to pass, each in a process of its own."""
+
+    has_cases = True
 
     def __init__(self, config: LiveCodeBenchTasks, limit: int | None) -> None:
         rows = read_rows(config.data, FIELDS, config.split)
@@ -157,6 +159,32 @@ class LiveCodeBench(CodeEnvironment):
             data={"arguments": arguments, "expected": expected},
             cpu_s=self._cpu_s,
         )
+
+    def entry(self, task: Task) -> str:
+        """Return the method that is asked for; empty where a program reads and prints."""
+        name = json.loads(task.data["metadata"] or "{}").get("func_name", "")
+        return str(name) if task.data["starter_code"].strip() else ""
+
+    def statement(self, task: Task) -> str:
+        """Return the problem and its starter code."""
+        starter = task.data["starter_code"].strip()
+        shown = f"\n\n```python\n{starter}\n```" if starter else ""
+        return f"{task.data['question_content']}{shown}"
+
+    def shown_tests(self, task: Task) -> list[ProgramTest]:
+        """Return the public tests."""
+        public, _ = cases(task.data, self._data)
+        return [ProgramTest(json.dumps([c["input"], c["output"]]), c) for c in public]
+
+    async def passes(self, task: Task, program: str, test: ProgramTest) -> Verdict:
+        """Run one case on a program."""
+        if test.case is None:
+            return await super().passes(task, program, test)
+        return await self._try(task.data, program, test.case)
+
+    def runnable(self, program: str) -> str:
+        """Return the program behind the imports of the official harness."""
+        return PREAMBLE + program
 
     def gold(self, task: Task) -> str | None:
         """Return a solution of `solutions`; the data set itself publishes none."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from cwm_core.env.environment import Task
 from cwm_core.errors import DataError
 from cwm_eval.benchmarks import answers
-from cwm_eval.benchmarks.graded_code import CodeEnvironment, graded
+from cwm_eval.benchmarks.graded_code import ProgramEnvironment, ProgramTest, graded
 from cwm_eval.benchmarks.python_tests import joined, open_names, standard_imports
 from cwm_eval.benchmarks.questions import NO_ANSWER, Grade, drawn, unique
 from cwm_eval.benchmarks.rows import Row, check_row, read_rows
+from cwm_eval.benchmarks.shown_tests import asked, is_plain
 from cwm_eval.grading.pool import Tests
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ Answer with the code in one markdown code block.
 """
 
 
-class Mbpp(CodeEnvironment):
+class Mbpp(ProgramEnvironment):
     """A sentence and three assertions; the assertions decide, in a process apart."""
 
     def __init__(self, config: MbppTasks, limit: int | None) -> None:
@@ -74,6 +75,28 @@ class Mbpp(CodeEnvironment):
     def truth(self, task: Task) -> str:
         """Return the reference solution."""
         return joined(task.data["code"])
+
+    def entry(self, task: Task) -> str:
+        """Return the function that the first assertion calls."""
+        return asked(task.data["test_list"][0]) if task.data["test_list"] else ""
+
+    def statement(self, task: Task) -> str:
+        """Return the sentence and the tests of `shown_tests`."""
+        shown = "\n".join(test.name for test in self.shown_tests(task))
+        return f"{_sentence(task.data)}\n\n{shown}".rstrip()
+
+    def shown_tests(self, task: Task) -> list[ProgramTest]:
+        """Return the first assertion; of MBPP+, whose longer test decides, all that are shown.
+
+        MBPP's question shows every assertion that decides, so choosing by all would be grading.
+        """
+        lines = task.data["test_list"] if task.data.get("test") else task.data["test_list"][:1]
+        entry = self.entry(task)
+        return [ProgramTest(line.strip()) for line in lines if is_plain(line.strip(), entry)]
+
+    def runnable(self, program: str) -> str:
+        """Return the program with Unix line ends."""
+        return joined(program)
 
 
 def _sentence(row: Any) -> str:

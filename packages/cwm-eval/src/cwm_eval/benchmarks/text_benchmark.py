@@ -35,7 +35,7 @@ class TextBenchmark:
         self.tokenizer = chosen_tokenizer(config, tokenizer)
         self.environment = config.make(self.tokenizer, limit)
         names = self.tokenizer.special_ids
-        self._stops = tuple(names[name] for name in STOP_TOKENS if name in names)
+        self.stops = tuple(names[name] for name in STOP_TOKENS if name in names)
 
     def count(self) -> int | None:
         """Return the number of answers that are asked for."""
@@ -52,13 +52,15 @@ class TextBenchmark:
     def prompt_ids(self, task: Task) -> tuple[int, ...]:
         """Return the tokens of the question."""
         shown: Observation = self.environment.observe(task)
-        if shown.token_ids is not None:
-            return shown.token_ids
+        return shown.token_ids if shown.token_ids is not None else self.asked(shown.text)
+
+    def asked(self, question: str) -> tuple[int, ...]:
+        """Return the tokens that ask a question, in the form that is configured."""
         if self.config.form == "plain":
             begin = self.tokenizer.special_id(BEGIN_OF_TEXT)
-            return (begin, *self.tokenizer.encode(shown.text))
+            return (begin, *self.tokenizer.encode(question))
         system = [Message.system(REASONING_SYSTEM_PROMPT)] if self.config.reasoning else []
-        dialog = Dialog((*system, Message.user(shown.text)))
+        dialog = Dialog((*system, Message.user(question)))
         template = ChatTemplate(enable_thinking=self.config.reasoning)
         return tuple(render_ids(dialog, self.tokenizer, template, prompt=True).ids)
 
@@ -96,13 +98,12 @@ class TextBenchmark:
     def _params(self, task: Task) -> SamplingParams:
         config = self.config
         name = f"{config.seed}:{task.metadata['problem']}:{task.metadata['sample']}"
-        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1
         return SamplingParams(
             max_tokens=config.max_new_tokens,
             temperature=config.temperature,
             top_p=config.top_p,
-            stop_token_ids=self._stops,
-            seed=seed if config.temperature > 0 else None,
+            stop_token_ids=self.stops,
+            seed=seed_of(name) if config.temperature > 0 else None,
         )
 
     async def _graded(self, task: Task, answer: Completion) -> dict[str, Any]:
@@ -129,6 +130,11 @@ class TextBenchmark:
     def close(self) -> None:
         """Free sandboxes and processes."""
         self.environment.close()
+
+
+def seed_of(name: str) -> int:
+    """Return the seed of the request with this name: 31 bits."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1
 
 
 def chosen_tokenizer(config: AsBenchmark, own: Tokenizer | None) -> Tokenizer:

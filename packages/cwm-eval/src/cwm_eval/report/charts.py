@@ -112,14 +112,15 @@ def line_chart(title: str, series: Sequence[Series], x_title: str, y_title: str)
         _text(svg, left - 8, y_of(tick) + 4, _number(tick), "tick", "end")
     for tick in x_ticks:
         _text(svg, x_of(tick), bottom + 18, _number(tick), "tick", "middle")
+    room = min(150, (_WIDTH - left - right) / len(series))
     for index, line in enumerate(series):
         kept = [(x_of(x), y_of(y)) for x, y in line.points if math.isfinite(y)]
-        _path(svg, kept, f"line s{index % 3}")
+        _path(svg, kept, f"line s{index % 4}")
         if len(kept) < 40:
             for x, y in kept:
-                spot = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "3", "class": f"dot s{index % 3}"}
+                spot = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "3", "class": f"dot s{index % 4}"}
                 ET.SubElement(svg, "circle", spot)
-        _text(svg, left + 8 + 150 * index, 14, f"— {line.name}", f"legend s{index % 3}", "start")
+        _text(svg, left + 8 + room * index, 14, f"— {line.name}", f"legend s{index % 4}", "start")
     _text(svg, (left + _WIDTH - right) / 2, height - 8, x_title, "axis", "middle")
     label = _text(svg, 0, 0, y_title, "axis", "middle")
     label.set("transform", f"translate(13 {(top + bottom) / 2:.0f}) rotate(-90)")

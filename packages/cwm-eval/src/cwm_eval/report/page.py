@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from cwm_core.atomic import atomic_write
 from cwm_core.errors import DataError
 from cwm_core.trace.frames import START_OF_TRACE
 from cwm_eval.report.alignment import align
 from cwm_eval.report.answers import answer_view, chosen, clusters
-from cwm_eval.report.charts import Bar, bar_chart, column_chart, line_chart
+from cwm_eval.report.charts import Bar, Series, bar_chart, column_chart, line_chart
 from cwm_eval.report.compared import compared_values
 from cwm_eval.report.published import published
 from cwm_eval.report.selection import NEAR, choose, verdict
@@ -54,6 +55,7 @@ _DIMENSIONS = {
     "month": "By month of the contest",
     "kind": "By kind",
 }
+_CHOSEN = ("best", "majority", "verified", "pass")
 _PAIRS = 6
 
 
@@ -79,6 +81,7 @@ def html_report(
     """Return one self-contained page: styles, scripts and pictures inline, nothing fetched."""
     view = _view(runs, train, title)
     view["charts"] = _charts(runs[0].results)
+    view["choices"] = _choices_chart(runs[0].results)
     view["training_charts"] = _training_charts(view["training"])
     per_run = max(8, 24 // len(runs))
     view["samples"] = [
@@ -137,10 +140,16 @@ def _view(runs: Sequence[EvalRun], train: Path | None, title: str | None) -> dic
         "runs": [run.results for run in runs],
         "main": main,
         "infos": infos,
-        "headlines": [name for name in _HEADLINES if name in main["metrics"]],
+        "headlines": [*_choices(main), *(name for name in _HEADLINES if name in main["metrics"])],
         "training": _own_training(runs) if train is None else read_training(train),
         "dimensions": {k: v for k, v in _DIMENSIONS.items() if k in main["breakdowns"]},
     }
+
+
+def _choices(results: dict[str, Any]) -> list[str]:
+    """Return the metrics of choices among the most answers."""
+    found = {name.partition("@")[0]: name for name in results["metrics"] if "@" in name}
+    return [found[kind] for kind in _CHOSEN if kind in found]
 
 
 def _title(benchmarks: set[str]) -> str:
@@ -239,6 +248,26 @@ def _bars(groups: dict[str, Any], metric: str) -> list[Bar]:
         for name, group in groups.items()
         if (found := group.get(metric)) is not None and found["value"] is not None
     ]
+
+
+def _choices_chart(results: dict[str, Any]) -> Markup | None:
+    """Draw how often each way of choosing among k answers is right; None for a run without."""
+    metrics = results["metrics"]
+    first = metrics.get("accuracy", {}).get("value")
+    series = []
+    for kind in _CHOSEN:
+        found = {int(n.partition("@")[2]): m["value"] for n, m in metrics.items() if _is(n, kind)}
+        points = [(float(k), value) for k, value in found.items() if value is not None]
+        series.append(Series(kind, [(1.0, first), *points] if points else []))
+    if not series[0].points or first is None:
+        return None
+    shown = [each for each in series if each.points]
+    return line_chart("Share right of choices among k answers", shown, "answers", "share right")
+
+
+def _is(name: str, kind: str) -> bool:
+    head, _, tail = name.partition("@")
+    return head == kind and tail.isdigit()
 
 
 def _training_charts(training: Training | None) -> dict[str, Any]:

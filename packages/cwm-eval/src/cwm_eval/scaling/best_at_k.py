@@ -7,16 +7,16 @@ fewest tokens. Its ranking code was not released; what is ours is written at eac
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from cwm_eval.statistics import MOST_SUBSETS, subsets
+
 TOP_TESTS = 5
-_MOST_SUBSETS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +99,13 @@ def best_at_k(
     k: int,
     *,
     top: int = TOP_TESTS,
+    most: int = MOST_SUBSETS,
     seed: int = 0,
 ) -> float:
     """Return how often the choice among k candidates is right, over choices of k of them.
 
-    All subsets where there are at most 2000, else 2000 random ones (seeded); NaN with fewer than
-    k candidates. Raises ValueError when `right` does not fit.
+    All subsets where there are at most `most`, else so many random ones (seeded); NaN with fewer
+    than k candidates. Raises ValueError when `right` does not fit.
     """
     if len(candidates) != len(right) or k < 1:
         raise ValueError(f"{len(candidates)} candidates, {len(right)} verdicts, k = {k}")
@@ -112,16 +113,6 @@ def best_at_k(
         return math.nan
     found = [
         right[subset[choose([candidates[index] for index in subset], top)]]
-        for subset in subsets(len(candidates), k, seed)
+        for subset in subsets(len(candidates), k, most=most, seed=seed)
     ]
     return float(np.mean(found))
-
-
-def subsets(count: int, k: int, seed: int = 0) -> Iterable[Sequence[int]]:
-    """Yield sorted subsets of k of `count` indices: all of them, or 2000 random ones (seeded)."""
-    if math.comb(count, k) <= _MOST_SUBSETS:
-        yield from itertools.combinations(range(count), k)
-        return
-    rng = np.random.default_rng(seed)
-    for _ in range(_MOST_SUBSETS):
-        yield sorted(rng.choice(count, k, replace=False).tolist())

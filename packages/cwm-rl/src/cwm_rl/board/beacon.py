@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from cwm_core.appended import AppendedLines
 from cwm_core.atomic import disk_errors
 from cwm_core.errors import DataError
 from cwm_rl.board.files import Published, RunFiles, read_json, replace_quickly
 
+Loaded = TypeVar("Loaded")
 INTERVAL_S = 0.5
 """Between signs of life."""
 SHORTEST_S = 0.02
@@ -134,6 +135,21 @@ def wait_for_weights(files: RunFiles, beacon: Beacon) -> Published:
         while (published := Published.read(files.current)) is None:
             time.sleep(0.1)
     return published
+
+
+def load_newest(files: RunFiles, beacon: Beacon, load: Callable[[Path], Loaded]) -> Loaded:
+    """Return what `load` makes of the published model directory; wait until there is one.
+
+    The trainer keeps few versions: one that disappears while it is read was replaced, and the
+    newer one is loaded.
+    """
+    while True:
+        published = wait_for_weights(files, beacon)
+        try:
+            return load(Path(published.path))
+        except DataError:
+            if Published.read(files.current) == published:
+                raise
 
 
 def _cut_half_line(path: Path) -> None:

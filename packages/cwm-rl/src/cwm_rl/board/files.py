@@ -8,6 +8,7 @@
     weights/            the newest versions, and current.json that names the one to use (trainer)
     checkpoints/        what the trainer continues from
     progress.json       what the trainer has used (trainer)
+    offer.json          when a step gets no more groups, or the run is to end (orchestrator)
     processes/          per process: sign of life, timeline, output
     model/              the final model
 """
@@ -64,6 +65,11 @@ class RunFiles:
     def progress(self) -> Path:
         """What the trainer has used."""
         return self.root / "progress.json"
+
+    @property
+    def offer(self) -> Path:
+        """When a step gets no more groups, or the run is to end."""
+        return self.root / "offer.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -132,6 +138,25 @@ class Progress:
             return cls()
         used = {int(group): step for group, step in content.pop("used").items()}
         return cls(**{**content, "used": used, "durable": tuple(content["durable"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the orchestrator says when it has played long for a step and found too little signal."""
+
+    step: int = -1
+    """The trainer's step that gets no more groups than are stored."""
+    end: str = ""
+    """Why the run is to end there, as nothing is left to learn; empty if it is not."""
+
+    def write(self, path: Path) -> None:
+        """Replace the document."""
+        atomic_write(path, json.dumps(asdict(self)) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Return the document; an empty one if there is none."""
+        return cls(**(read_json(path) or {}))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

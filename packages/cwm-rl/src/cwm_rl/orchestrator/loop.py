@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,9 +16,10 @@ from cwm_core.engine.base import EngineError, UpdatableEngine
 from cwm_core.errors import RunError
 from cwm_rl.algorithm.advantage import AdvantageEstimator
 from cwm_rl.board.beacon import Beacon
-from cwm_rl.board.files import Progress, Published, RunFiles
+from cwm_rl.board.files import Offer, Progress, Published, RunFiles
 from cwm_rl.orchestrator.admission import Admission as Gate
 from cwm_rl.orchestrator.archive import Archive, done_of
+from cwm_rl.orchestrator.drought import Drought
 from cwm_rl.orchestrator.setup import Field
 from cwm_rl.rollout.group import Group, Status
 from cwm_rl.rollout.ledger import Admission, Ledger
@@ -66,8 +66,8 @@ class Orchestrator:
         )
         self.progress = Progress()
         self.playing: dict[int, asyncio.Task[None]] = {}
-        self.fruitless: Counter[Status] = Counter()
-        """Groups without signal since the last with one."""
+        self.drought = Drought(config.fruitless_groups)
+        self._offered = Offer()
         self._estimate, self._locate, self._connect = estimate, locate, connect
         self._beacon = beacon
         self._addresses: dict[str, str] = {}
@@ -103,7 +103,9 @@ class Orchestrator:
         assert self._trouble is not None
         while not self.progress.finished:
             await self._look()
-            self._admit()
+            self._bound()
+            if not self.drought.is_over:
+                self._admit()
             if self._trouble.done():
                 self._trouble.result()
             try:
@@ -195,6 +197,21 @@ class Orchestrator:
         if begun:
             self.ledger.sync()
 
+    def _bound(self) -> None:
+        """End a step for which too many groups without a signal were played, or the run.
+
+        The trainer is told to learn from what there is. Raises RunError where there is nothing, for
+        another reason than that all tasks are solved.
+        """
+        self.drought.begin(self.progress.step)
+        if not self.drought.is_over or self.playing:
+            return
+        waiting = any(group not in self._used for group in self.ledger.ready)
+        offer = Offer(self.drought.step, "" if waiting else self.drought.end())
+        if offer != self._offered:
+            offer.write(self.files.offer)
+            self._offered = offer
+
     def _next(self) -> Admission:
         shares = {name: self.config.task(name).share for name in self.fields}
         tokens: dict[str, float] = {**self.ledger.tokens}
@@ -265,24 +282,9 @@ class Orchestrator:
         self.archive.note(group)
         name = group.task
         self._expected[name] = self.ledger.tokens[name] / self.ledger.groups[name]
-        if group.status is Status.READY:
-            self.fruitless.clear()
-        else:
+        if group.status is not Status.READY:
             self.archive.settle([group.id])
-            self._count_fruitless(group)
-
-    def _count_fruitless(self, group: Group) -> None:
-        self.fruitless[group.status] += 1
-        if self.fruitless.total() < self.config.watchdog.fruitless_groups:
-            return
-        why = next((m.trajectory.outcome.get("error") for m in group.members), None)
-        last = f"; the last failed with {why}" if why else ""
-        raise RunError(
-            f"nothing could be learnt from the last {self.fruitless.total()} groups: "
-            f"{self.fruitless[Status.NO_SIGNAL]} had equal returns, "
-            f"{self.fruitless[Status.FAILED]} failed{last}",
-            "look at the episodes in trajectories/; are the tasks all too hard or too easy?",
-        )
+            self.drought.note(group)
 
     def _ended(self, group: int, work: asyncio.Task[None]) -> None:
         self.playing.pop(group, None)

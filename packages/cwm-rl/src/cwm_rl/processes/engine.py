@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cwm_rl.board.beacon import Beacon, wait_for_weights
+from cwm_rl.board.beacon import Beacon, load_newest
 from cwm_rl.board.files import RunFiles
 from cwm_rl.train_config import RlConfig
+
+if TYPE_CHECKING:
+    from cwm_train.generate.engine import LocalEngine
 
 MODEL = "policy"
 """Name under which the model is served."""
@@ -23,15 +26,19 @@ def serve_engine(config: RlConfig, beacon: Beacon, index: int) -> None:
     from cwm_train.serve.app import create_app
 
     engines = config.engines
-    published = wait_for_weights(RunFiles(config.out), beacon)
-    local = Local(
-        checkpoint=Path(published.path),
-        device=engines.device.format(index=index),
-        dtype=engines.dtype,
-        max_batch=engines.max_batch,
-        threads=engines.threads,
-    )
-    app = create_app(build_engine(local), MODEL)
+
+    def load(model: Path) -> LocalEngine:
+        return build_engine(
+            Local(
+                checkpoint=model,
+                device=engines.device.format(index=index),
+                dtype=engines.dtype,
+                max_batch=engines.max_batch,
+                threads=engines.threads,
+            )
+        )
+
+    app = create_app(load_newest(RunFiles(config.out), beacon, load), MODEL)
     listening = socket.create_server(("127.0.0.1", 0))
     beacon.info = {"url": f"http://127.0.0.1:{listening.getsockname()[1]}/v1"}
     beacon.does("serves")

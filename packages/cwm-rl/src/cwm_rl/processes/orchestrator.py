@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cwm_core.errors import DataError
 from cwm_core.text.tokenizer import Tokenizer
-from cwm_rl.board.beacon import Beacon, wait_for_weights
+from cwm_rl.board.beacon import Beacon, load_newest
 from cwm_rl.board.files import RunFiles
 from cwm_rl.orchestrator.loop import Orchestrator
 from cwm_rl.orchestrator.setup import addresses, build_fields, connect
@@ -18,11 +18,14 @@ from cwm_rl.train_config import RlConfig
 
 def orchestrate(config: RlConfig, beacon: Beacon) -> None:
     """Play until the trainer has finished."""
-    source = Path(wait_for_weights(RunFiles(config.out), beacon).path)
-    tokenizer = Tokenizer.load(source)
+
+    def load(source: Path) -> tuple[Tokenizer, int]:
+        return Tokenizer.load(source), context_tokens(source)
+
+    tokenizer, context = load_newest(RunFiles(config.out), beacon, load)
     orchestrator = Orchestrator(
         config,
-        build_fields(config, tokenizer, context_tokens(source)),
+        build_fields(config, tokenizer, context),
         config.advantage.build(),
         locate=partial(addresses, config, RunFiles(config.out).processes),
         connect=partial(connect, config),

@@ -12,13 +12,13 @@ from typing import Any
 from cwm_core.errors import RunError
 from cwm_core.progress import Progress as Bar
 from cwm_core.progress import progress
-from cwm_core.rundir import RunDir
+from cwm_core.rundir import RunDir, read_metrics
 from cwm_rl.board.beacon import Sign
-from cwm_rl.board.files import RunFiles
+from cwm_rl.board.files import Offer, RunFiles
 from cwm_rl.processes.child import Child
 from cwm_rl.processes.watchdog import hang_error
 from cwm_rl.train_config import RlConfig
-from cwm_rl.trainer.metrics import read_new_lines
+from cwm_rl.trainer.metrics import end_of_step, read_new_lines
 
 TICK_S = 0.2
 STOP_S = 60.0
@@ -41,6 +41,10 @@ class Supervisor:
         self._shown: dict[str, Any] = {}
 
     @property
+    def _trainer_metrics(self) -> Path:
+        return self.files.processes / "trainer.metrics.jsonl"
+
+    @property
     def children(self) -> list[Child]:
         """All processes."""
         return [self.trainer, self.orchestrator, *self.engines]
@@ -60,6 +64,8 @@ class Supervisor:
                     time.sleep(TICK_S)
                     self._tick(bar)
                 self._relay(bar)
+            if reason := Offer.read(self.files.offer).end:
+                self.run.log(f"the run is over: {reason}")
         finally:
             self._stop_all()
             if previous is not None:
@@ -68,10 +74,13 @@ class Supervisor:
 
     def _prepare(self) -> None:
         self.files.processes.mkdir(parents=True, exist_ok=True)
-        # engines and orchestrator wait until the trainer says anew what is true
-        self.files.current.unlink(missing_ok=True)
-        path = self.files.processes / "trainer.metrics.jsonl"
-        self._offset = path.stat().st_size if path.exists() else 0
+        # what was true of the processes before must not be taken for what is true now
+        for said in (self.files.current, self.files.offer):
+            said.unlink(missing_ok=True)
+        # lines that a killed supervisor had no time to pass on are passed on now
+        metrics = read_metrics(self.run.metrics_path)
+        self._step = int(metrics[-1]["step"]) if metrics else -1
+        self._offset = end_of_step(self._trainer_metrics, self._step)
 
     def _tick(self, bar: Bar) -> None:
         for child in self.children:
@@ -131,8 +140,7 @@ class Supervisor:
     def _relay(self, bar: Bar | None) -> None:
         """Pass on what the trainer has measured; a trainer that went back to a checkpoint repeats
         steps, whose first lines are forgotten."""
-        path = self.files.processes / "trainer.metrics.jsonl"
-        lines, self._offset = read_new_lines(path, self._offset)
+        lines, self._offset = read_new_lines(self._trainer_metrics, self._offset)
         for line in lines:
             step = int(line.pop("step"))
             line.pop("time")

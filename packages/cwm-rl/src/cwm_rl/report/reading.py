@@ -15,7 +15,7 @@ from cwm_core.data.shards import read_shards
 from cwm_core.env.trajectory import Trajectory
 from cwm_core.errors import DataError
 from cwm_core.rundir import read_metrics, read_status
-from cwm_rl.board.files import RunFiles
+from cwm_rl.board.files import Offer, RunFiles
 from cwm_rl.rollout.group import RETURN
 from cwm_rl.rollout.ledger import Ledger
 
@@ -38,6 +38,8 @@ class RlRun:
 
     path: Path
     status: dict[str, Any]
+    ended: str
+    """Why it ended before its budget was used; empty if it did not."""
     metrics: list[dict[str, Any]]
     groups: list[dict[str, Any]]
     timelines: dict[str, list[Stretch]]
@@ -55,10 +57,11 @@ def read_run(path: Path, samples: int = 12) -> RlRun:
     files = RunFiles(path)
     if not files.ledger.exists():
         raise DataError(f"{path} is no run of `cwm rl train`", "give its out=")
-    ledger = _read_ledger(files)
+    ledger, status = _read_ledger(files), read_status(path)
     return RlRun(
         path,
-        read_status(path),
+        status,
+        Offer.read(files.offer).end or status.get("error") or "",
         read_metrics(path / "metrics.jsonl"),
         read_metrics(files.rollout_metrics),
         read_timelines(files.processes),

@@ -20,11 +20,12 @@ class Queue:
         self.newly_stale: list[int] = []
         """Groups found too old by the last look, which are to be given up."""
 
-    def take(self, step: int, used: Iterable[int]) -> list[Group] | None:
+    def take(self, step: int, used: Iterable[int], *, no_more: bool = False) -> list[Group] | None:
         """Return the groups of the next step, `None` when there are not enough yet.
 
-        Members whose newest token is more than `max_staleness` steps old are not trained on; a
-        group without any other is in `newly_stale`.
+        With `no_more` fewer are enough: no others will come for this step. Members whose newest
+        token is more than `max_staleness` steps old are not trained on; a group without any other
+        is in `newly_stale`.
         """
         known_used = set(used)
         self.newly_stale = []
@@ -41,7 +42,7 @@ class Queue:
             tokens += group.trained_tokens
             if self._is_full(len(chosen), tokens):
                 return chosen
-        return None
+        return chosen if no_more and chosen else None
 
     def __len__(self) -> int:
         return len(self._known)

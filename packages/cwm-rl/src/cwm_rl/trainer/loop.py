@@ -15,7 +15,7 @@ from cwm_core.errors import RunError
 from cwm_core.plugins import registry
 from cwm_core.text.tokenizer import Tokenizer
 from cwm_rl.board.beacon import Beacon
-from cwm_rl.board.files import Progress, Published, RunFiles
+from cwm_rl.board.files import Offer, Progress, Published, RunFiles
 from cwm_rl.rollout.group import Group
 from cwm_rl.rollout.store import GroupStore
 from cwm_rl.train_config import RlConfig
@@ -109,9 +109,13 @@ class RlTrainer:
             until = time.monotonic() + 1.0
             with self.beacon.doing("waits for groups", "orchestrator"):
                 while groups is None and time.monotonic() < until and not interrupt.requested:
-                    groups = self.queue.take(self.state.step, self.state.used)
+                    offer = Offer.read(self.files.offer)
+                    no_more = offer.step == self.state.step
+                    groups = self.queue.take(self.state.step, self.state.used, no_more=no_more)
                     if self.queue.newly_stale:
                         self._give_up(self.queue.newly_stale)
+                    if groups is None and no_more and offer.end:
+                        break
                     if groups is None:
                         time.sleep(POLL_S)
         return self._from_first(groups)
@@ -246,7 +250,9 @@ class RlTrainer:
         config, state = self.config, self.state
         steps = config.max_steps is not None and state.step >= config.max_steps
         minutes = config.max_minutes is not None and state.elapsed_s >= 60 * config.max_minutes
-        return bool(self._from_first(steps or minutes))
+        offer = Offer.read(self.files.offer)
+        mastered = offer.step == state.step and bool(offer.end)
+        return bool(self._from_first(steps or minutes or mastered))
 
     def _save(self) -> None:
         with self.beacon.doing("saves a checkpoint"):

@@ -65,3 +65,15 @@ def read_new_lines(path: Path, offset: int) -> tuple[list[dict[str, float]], int
         data = file.read()
     end = data.rfind(b"\n") + 1
     return [json.loads(line) for line in data[:end].splitlines()], offset + end
+
+
+def end_of_step(path: Path, step: int) -> int:
+    """Return where the last line about a step ends; 0 if there is none."""
+    if not path.exists():
+        return 0
+    end = offset = 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        offset += len(line)
+        if line.endswith(b"\n") and json.loads(line)["step"] == step:
+            end = offset
+    return end
