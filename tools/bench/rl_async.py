@@ -35,7 +35,6 @@ from rl_world import (  # type: ignore[import-not-found]
     orchestrator_of,
     rl_config,
 )
-
 from virtual_time import run_virtual
 
 from cwm_core.engine.base import Completion, SamplingParams

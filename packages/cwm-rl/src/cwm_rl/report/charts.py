@@ -40,7 +40,7 @@ def curves(run: RlRun) -> str:
                 axis.plot(*zip(*points), linewidth=1, label=name)
         axis.set_title(title, fontsize=9)
         axis.grid(alpha=0.3)
-        if len(names) > 1:
+        if len(names) > 1 and axis.lines:
             axis.legend(fontsize=7)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
