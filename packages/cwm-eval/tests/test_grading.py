@@ -102,6 +102,19 @@ def test_limits(grader: Grader) -> None:
     assert ended("    return 'x' * (20 << 20)\n").outcome == "exception"
 
 
+def test_a_solution_that_takes_long_to_end_ran_out_of_time(grader: Grader) -> None:
+    """Its connection is closed long before the kernel has cleared its children away."""
+    children = "        if os.fork() == 0:\n            v = bytearray(40 << 20); time.sleep(100)\n"
+    code = f"import os, time\ndef f():\n    for _ in range(6):\n{children}    while True: pass\n"
+    for _ in range(2):
+        assert check(grader, code, "assert candidate() == 1", cpu_s=1).outcome == "time"
+
+
+def test_a_solution_that_closes_its_connection_and_goes_on(grader: Grader) -> None:
+    code = "import os, time\ndef f():\n    os.closerange(0, 99)\n    time.sleep(100)\n"
+    assert check(grader, code, "assert candidate() == 1").outcome == "died"
+
+
 def test_a_solution_that_sleeps_runs_out_of_time() -> None:
     with Grader(Grading(workers=1, wall_s=1.0)) as built:
         code = "import time\ndef f():\n    time.sleep(1000)\n"

@@ -282,7 +282,9 @@ def _verdict(told: Mapping[str, Any], ended: Ended, cpu_s: int) -> Verdict:
     if outcome not in ("passed", "wrong_answer", "no_value"):
         if ended.killed == "time":
             outcome, detail = "time", "its time is over"
-        elif ended.exit == -9 and not ended.killed and ended.cpu_s >= cpu_s - 0.5:
+        elif ended.exit == -9 and not ended.killed and ended.cpu_s >= cpu_s / 2:
+            # Nothing inside can kill the first process of a namespace, so it was the kernel: for
+            # its CPU time, of which the limit counts whole ticks and `cpu_s` what was really used.
             outcome, detail = "time", f"{cpu_s} s of CPU time are used up"
     return Verdict(outcome, detail, ended.cpu_s, ended.memory_bytes)
 

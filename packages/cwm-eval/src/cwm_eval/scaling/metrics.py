@@ -13,7 +13,7 @@ from cwm_eval.scaling.best_at_k import Candidate, best_at_k
 from cwm_eval.scaling.problems import from_json
 from cwm_eval.statistics import Estimate, majority_at_k, mean_of, pass_at_k, proportion
 
-SUBSETS = 500
+SUBSETS = 200
 """Choices of k answers that are tried per problem; all, where there are fewer."""
 _KINDS = {
     "best": "Of {k} answers, the one that tests, votes and length prefer is right.",

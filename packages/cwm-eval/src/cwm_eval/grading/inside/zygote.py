@@ -83,7 +83,10 @@ def _child(
 
 
 def _wait(pid: int, wall_s: float, lane: socket.socket) -> dict[str, Any]:
-    """Wait for a job; a message on the lane or the end of its time kills it."""
+    """Wait for a job; a message on the lane or the end of its time kills it.
+
+    One that is ending already when the message comes has ended by itself.
+    """
     end = time.monotonic() + wall_s
     child = os.pidfd_open(pid)
     poll = select.poll()
@@ -95,9 +98,11 @@ def _wait(pid: int, wall_s: float, lane: socket.socket) -> dict[str, Any]:
         events = dict(poll.poll(max(0.0, left) * 1000)) if left > 0 else {}
         if child in events:
             break
-        reason = "stopped" if events else "time"
         if events:
             lane.recv(_MOST_REQUEST)
+            reason = "" if kernel.is_exiting(pid) else "stopped"
+        else:
+            reason = "time"
         os.kill(pid, signal.SIGKILL)
         break
     _, status, usage = os.wait4(pid, 0)
