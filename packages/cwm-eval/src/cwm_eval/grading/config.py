@@ -19,7 +19,7 @@ class Grading(ComponentConfig):
     """Warm sandboxes in which solutions run, one process each; and the limits of one solution."""
 
     workers: int = Field(0, ge=0)
-    """Solutions that run at once; 0: as many as there are cores."""
+    """Solutions that run at once; 0: three for two cores, since each waits for others at times."""
     cpu_s: int = Field(10, ge=1)
     """Seconds of CPU time of a solution: what decides, whatever else the machine does."""
     wall_s: float = Field(60.0, gt=0)

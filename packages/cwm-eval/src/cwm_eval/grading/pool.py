@@ -92,7 +92,7 @@ class Grader:
 
     def __init__(self, config: Grading | None = None) -> None:
         self.config = config or Grading()
-        self.workers = self.config.workers or usable_cores()
+        self.workers = self.config.workers or usable_cores() * 3 // 2
         self._pairs: queue.SimpleQueue[_Pair] = queue.SimpleQueue()
         self._all = [_Pair(self.config) for _ in range(self.workers)]
         for pair in self._all:

@@ -12,22 +12,29 @@ from .syscalls import filter_program
 
 WORKSPACE = "/workspace"
 _SCRATCH = ("/tmp", "/dev/shm", WORKSPACE)
-_FILTER = filter_program()
+_PROGRAM = filter_program()
+_FILTER = kernel.Filter(_PROGRAM) if _PROGRAM else None
+
+
+def prepare() -> None:
+    """Give up, once in the server, what no sample may have and the server does not need."""
+    kernel.mount("", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+    kernel.bound_capabilities()
 
 
 def confine(limits: Mapping[str, Any], uid: int | None) -> None:
-    """Confine this process for good. Its process-id namespace is new already.
+    """Confine this process for good, a fork of a server that is prepared.
+
+    Its process-id namespace is new already.
 
     Scratch directories are new and private to the sample, everything else is read-only and there
     is no /proc. `uid` is the user to become, None to stay who one is.
     """
     kernel.unshare(kernel.NEWNS | kernel.NEWIPC | kernel.NEWUTS)
-    kernel.mount("", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     size = f"size={limits['disk_bytes']},nr_inodes={limits['files']},mode=1777"
     for path in _SCRATCH:
         kernel.mount("tmpfs", path, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, size)
     os.chdir(WORKSPACE)
-    kernel.bound_capabilities()
     if uid is not None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
@@ -38,7 +45,7 @@ def confine(limits: Mapping[str, Any], uid: int | None) -> None:
     kernel.give_up_capabilities()
     kernel.no_new_privileges()
     if _FILTER:
-        kernel.install_filter(_FILTER)
+        _FILTER.install()
 
 
 def _limit(limits: Mapping[str, Any]) -> None:

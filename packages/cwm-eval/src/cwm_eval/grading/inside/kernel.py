@@ -12,9 +12,13 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND = 1, 2, 4, 32, 4096
 MS_REC, MS_PRIVATE = 16384, 1 << 18
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_CAP_AMBIENT = 24, 38, 22, 47
 _PR_CAPBSET_READ, _PR_CAP_AMBIENT_CLEAR_ALL = 23, 4
-_CAP_VERSION_3 = 0x20080522
+_SECCOMP_MODE_FILTER, _CAP_VERSION_3 = 2, 0x20080522
 
 libc = ctypes.CDLL(None, use_errno=True)
+# Made once: in a fork, every object that is made or looked at costs copies of pages.
+libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+libc.mount.argtypes = [*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p]
+_HEADER, _NO_SETS = (ctypes.c_uint32 * 2)(_CAP_VERSION_3, 0), (ctypes.c_uint32 * 6)()
 
 
 def call(name: str, *arguments: Any) -> int:
@@ -39,7 +43,7 @@ def setns(fd: int, flags: int) -> None:
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
     """Mount a file system."""
     words = [word.encode() or None for word in (source, target, kind)]
-    call("mount", *words, ctypes.c_ulong(flags), options.encode() or None)
+    call("mount", *words, flags, options.encode() or None)
 
 
 class _Part(ctypes.Structure):
@@ -62,8 +66,7 @@ def is_exiting(pid: int) -> bool:
 
 def prctl(option: int, *arguments: int) -> int:
     """Change something about this process."""
-    padded = [ctypes.c_ulong(value) for value in (*arguments, 0, 0, 0, 0)[:4]]
-    return call("prctl", option, *padded)
+    return call("prctl", option, *(*arguments, 0, 0, 0, 0)[:4])
 
 
 def bound_capabilities() -> None:
@@ -75,8 +78,7 @@ def bound_capabilities() -> None:
 def give_up_capabilities() -> None:
     """Leave this process without any capability."""
     prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    header = (ctypes.c_uint32 * 2)(_CAP_VERSION_3, 0)
-    call("capset", header, (ctypes.c_uint32 * 6)())
+    call("capset", _HEADER, _NO_SETS)
 
 
 def no_new_privileges() -> None:
@@ -86,18 +88,21 @@ def no_new_privileges() -> None:
 
 def _bounding() -> list[int]:
     """Return the capabilities that programs executed from here could have."""
-    return [n for n in range(64) if libc.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(n), 0, 0, 0) == 1]
+    return [n for n in range(64) if libc.prctl(_PR_CAPBSET_READ, n, 0, 0, 0) == 1]
 
 
 _BOUNDING = _bounding()
 
 
-class _Program(ctypes.Structure):
+class Filter(ctypes.Structure):
+    """A seccomp filter, 8 bytes per instruction."""
+
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
+    def __init__(self, instructions: bytes) -> None:
+        self._kept = ctypes.create_string_buffer(instructions, len(instructions))
+        super().__init__(len(instructions) // 8, ctypes.addressof(self._kept))
 
-def install_filter(instructions: bytes) -> None:
-    """Install a seccomp filter, 8 bytes per instruction; it can never be removed."""
-    buffer = ctypes.create_string_buffer(instructions, len(instructions))
-    program = _Program(len(instructions) // 8, ctypes.addressof(buffer))
-    call("prctl", _PR_SET_SECCOMP, 2, ctypes.byref(program), 0, 0)
+    def install(self) -> None:
+        """Install it in this process, from where it can never be removed."""
+        prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(self))

@@ -11,6 +11,25 @@ from . import wire
 from .channel import receive
 
 
+def prepare() -> None:
+    """Make the objects of the standard streams, once for all programs; `_connect` fills them.
+
+    They are made of what a program will have there, a file to read and a pipe to write to.
+    """
+    null = os.open("/dev/null", os.O_RDWR)
+    own = [os.dup(fd) for fd in (0, 1, 2)]
+    ends = [os.memfd_create("stdin"), *os.pipe()]
+    for source, target in ((ends[0], 0), (ends[2], 1), (null, 2)):
+        os.dup2(source, target)
+    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for target, source in enumerate(own):
+        os.dup2(source, target)
+    for fd in (null, *own, *ends):
+        os.close(fd)
+
+
 def main(fds: list[int]) -> None:
     """Run a program: descriptors of the job and of its standard output."""
     control = socket.socket(fileno=fds[0])
@@ -39,15 +58,12 @@ def main(fds: list[int]) -> None:
 def _connect(stdin: bytes, stdout: int) -> None:
     """Make the standard streams those of a program that was just started."""
     given = os.memfd_create("stdin")
-    with os.fdopen(given, "wb", closefd=False) as file:
-        file.write(stdin)
+    while stdin:
+        stdin = stdin[os.write(given, stdin) :]
     os.lseek(given, 0, os.SEEK_SET)
     null = os.open("/dev/null", os.O_RDWR)
     for source, target in ((given, 0), (stdout, 1), (null, 2)):
         os.dup2(source, target)
     for fd in (given, stdout, null):
         os.close(fd)
-    sys.stdin = os.fdopen(0, encoding="utf-8", errors="replace")
-    sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors="replace")
-    sys.stderr = os.fdopen(2, "w")
     sys.setrecursionlimit(50_000)

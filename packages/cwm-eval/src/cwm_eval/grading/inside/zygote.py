@@ -38,6 +38,8 @@ def main(lane_fd: int, uid: int | None) -> None:
         __import__(name)
     lane = socket.socket(fileno=lane_fd)
     own = os.pidfd_open(os.getpid())
+    confine.prepare()
+    script.prepare()
     gc.collect()
     gc.freeze()
     lane.send(b"{}")
