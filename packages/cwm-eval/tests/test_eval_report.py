@@ -4,8 +4,10 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from cwm_core.atomic import atomic_write
 from cwm_core.data.records import TraceRecord
 from cwm_core.errors import DataError
-from cwm_eval.benchmarks import trace_metrics
+from cwm_eval.benchmarks import text_metrics, trace_metrics
 from cwm_eval.benchmarks.teacher_forced import FrameScore
 from cwm_eval.benchmarks.trace_prediction import frame_to_row
 from cwm_eval.report.alignment import align
@@ -169,7 +171,7 @@ def test_page_shows_figures_charts_and_samples(eval_run: EvalRun, training: Path
     shown = [a for a in elements.all("details") if a.get("class") == "sample"]
     assert len(shown) == 12
     assert {a["data-verdict"] for a in shown} == {"right", "nearly right", "wrong"}
-    assert all(EVIL in json.loads(a["data-constructs"] or "") for a in shown)
+    assert all(EVIL in json.loads(a["data-kinds"] or "") for a in shown)
 
 
 def test_one_run_may_lack_a_metric_of_another(eval_run: EvalRun) -> None:
@@ -318,7 +320,7 @@ document.querySelector('[data-show="wrong"]').click();
 document.title = [...document.querySelectorAll('.sample')].filter((s) => !s.hidden).length
   + ' after wrong;';
 document.querySelector('[data-show="all"]').click();
-const search = document.getElementById('search');
+const search = document.querySelector('.search');
 search.value = 'RANGE(N)';
 search.dispatchEvent(new Event('input'));
 document.title += [...document.querySelectorAll('.sample')].filter((s) => !s.hidden).length
@@ -339,14 +341,131 @@ def dump_dom(page: Path, profile: Path) -> str:
     return done.stdout
 
 
-def test_page_works_in_a_browser(eval_run: EvalRun, training: Path, tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
-    text = html_report([eval_run], train=training, title="Ours")
-    page.write_text(text.replace("</body>", CLICKS))
-    dom = dump_dom(page, tmp_path / "profile")
-    wrong = sum(not s.result["free"]["exact"] for s in eval_run.samples if s.result)
+def told(page: str, script: str, directory: Path) -> tuple[str, str]:
+    """Run a script at the end of a page; return what it made of the title, and the page then."""
+    file = directory / "report.html"
+    file.write_text(page.replace("</body>", script))
+    dom = dump_dom(file, directory / "profile")
     title = re.search("<title>([^<]*)</title>", dom)
-    assert title is not None and title[1] == f"{wrong} after wrong;3 after search"
+    assert title is not None
+    return title[1], dom
+
+
+def test_page_works_in_a_browser(eval_run: EvalRun, training: Path, tmp_path: Path) -> None:
+    page = html_report([eval_run], train=training, title="Ours")
+    title, dom = told(page, CLICKS, tmp_path)
+    wrong = sum(not s.result["free"]["exact"] for s in eval_run.samples if s.result)
+    assert title == f"{wrong} after wrong;3 after search"
     assert "3 of 12 shown" in dom
-    assert "owned</title>" not in dom
     assert dom.count("<svg") >= 5
+
+
+def answer(number: int, right: bool, outcome: str, detail: str, **more: Any) -> Sample:
+    result = {
+        "question": f"Question {number}? {EVIL}",
+        "text": f"It is {number}. {EVIL}",
+        "answer": f"{number}",
+        "truth": "1",
+        "detail": detail,
+        "prompt_tokens": 5,
+        "new_tokens": 7,
+        "finish": "stop",
+        "right": right,
+        "outcome": outcome,
+        "scores": {},
+        **more,
+    }
+    names = {"problem": f"p{number}", "sample": 0, "subject": f"Kind {number % 2} {EVIL}"}
+    return Sample(f"p{number}", names, result)
+
+
+ANSWERS = [
+    answer(1, True, "right", ""),
+    answer(2, True, "right", ""),
+    answer(3, False, "wrong_answer", "expected 1, got 3"),
+    answer(4, False, "wrong_answer", "expected 1, got 4"),
+    answer(5, False, "no_answer", EVIL),
+    answer(6, False, "wrong_answer", "", finish="length"),
+]
+BROWSE = """<script>
+const part = document.querySelector('#answers');
+const others = document.querySelector('#executions .shown').textContent;
+const said = [];
+const tell = () => said.push([...part.querySelectorAll('.sample')].filter((s) => !s.hidden)
+  .map((s) => s.querySelector('.call').textContent).join(''));
+const put = (selector, value) => {
+  const control = part.querySelector(selector);
+  control.value = value;
+  control.dispatchEvent(new Event('input'));
+  tell();
+};
+part.querySelector('[data-show="right"]').click();
+tell();
+part.querySelector('[data-show="wrong"]').click();
+put('.kind', 'wrong answer: expected N, got N');
+put('.search', ' QUESTION 4');
+put('.kind', '');
+part.querySelector('[data-show="all"]').click();
+put('.search', '');
+put('.run', '1');
+put('.run', '0');
+put('.search', 'nothing says this');
+said.push(part.querySelector('.shown').textContent);
+said.push(document.querySelector('#executions .shown').textContent === others);
+said.push(part.querySelectorAll('details[open]').length);
+part.querySelector('summary').click();
+said.push(part.querySelectorAll('details[open] pre').length);
+document.title = said.join('|');
+</script></body>"""
+
+
+@pytest.fixture
+def answers_run(tmp_path: Path) -> EvalRun:
+    path = tmp_path / "answers"
+    path.mkdir()
+    with SampleFile(path / "samples.jsonl") as file:
+        for each in ANSWERS:
+            file.append(each)
+    summary = text_metrics.summarise(ANSWERS, (1,))
+    infos = text_metrics.infos((1,))
+    results = {
+        "label": f"Answers {EVIL}",
+        "out_of_distribution": False,
+        "benchmark": "math500",
+        "engine": "gold",
+        "train_run": None,
+        "metrics": {
+            name: {**asdict(infos[name]), **estimate.to_json()}
+            for name, estimate in summary.metrics.items()
+        },
+        "breakdowns": {},
+        "counts": {
+            "tasks": 6, "scored": 6, "skipped": 0, "infrastructure_failures": 0, **summary.counts
+        },
+        "timing": {"wall_s": 1.0, "tokens": 42, "tokens_per_s": 42.0},
+        "machine": {},
+        "config": {},
+    }  # fmt: skip
+    return EvalRun(path, results)
+
+
+def test_answers_escape_what_models_write(answers_run: EvalRun) -> None:
+    page = html_report([answers_run])
+    assert EVIL not in page and not Elements(page).all("img")
+    assert len(Elements(page).all("script")) == 1
+    assert "6 of 6, from every cluster" in page
+    clusters = page[page.index('id="clusters"') : page.index('id="answers"')]
+    assert clusters.index("expected N, got N") < clusters.index("cut off by the token limit")
+
+
+def test_answers_are_browsed_beside_executions(
+    answers_run: EvalRun, eval_run: EvalRun, tmp_path: Path
+) -> None:
+    page = html_report([answers_run, eval_run])
+    title, _ = told(page, BROWSE, tmp_path)
+    said = title.split("|")
+    assert sorted(said[0]) == sorted("p1p2")
+    assert said[1:4] == ["p3p4", "p4", "p4"]
+    assert sorted(said[4]) == sorted("p1p2p3p4p5p6") and said[5] == ""
+    assert sorted(said[6]) == sorted(said[4]) and said[7] == ""
+    assert said[8:] == ["0 of 6 shown", "true", "0", "4"]

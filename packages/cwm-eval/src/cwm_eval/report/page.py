@@ -16,7 +16,7 @@ from cwm_core.atomic import atomic_write
 from cwm_core.errors import DataError
 from cwm_core.trace.frames import START_OF_TRACE
 from cwm_eval.report.alignment import align
-from cwm_eval.report.answers import answer_view, chosen, clusters
+from cwm_eval.report.answers import answer_view, chosen, clusters, has_answers
 from cwm_eval.report.charts import Bar, Series, bar_chart, column_chart, line_chart
 from cwm_eval.report.compared import compared_values
 from cwm_eval.report.published import published
@@ -83,18 +83,19 @@ def html_report(
     view["charts"] = _charts(runs[0].results)
     view["choices"] = _choices_chart(runs[0].results)
     view["training_charts"] = _training_charts(view["training"])
-    per_run = max(8, 24 // len(runs))
+    found = [run.samples for run in runs]
     view["samples"] = [
         _sample_view(sample, number)
-        for number, run in enumerate(runs)
-        for sample in choose(run.samples, per_run)
+        for number, samples in enumerate(found)
+        for sample in choose(samples, max(8, 24 // len(runs)))
     ]
     view["answers"] = [
         answer_view(sample, number)
-        for number, run in enumerate(runs)
-        for sample in chosen(run.samples, max(40, 200 // len(runs)))
+        for number, samples in enumerate(found)
+        for sample in chosen(samples, max(40, 200 // len(runs)))
     ]
-    view["clusters"] = clusters(runs[0].samples)
+    view["answered"] = sum(has_answers(sample) for samples in found for sample in samples)
+    view["clusters"] = clusters(found[0])
     view["opened"] = _first_to_show([each["verdict"] for each in view["samples"]])
     view["constructs"] = sorted({name for each in view["samples"] for name in each["constructs"]})
     return _templates().get_template("report.html.j2").render(view)

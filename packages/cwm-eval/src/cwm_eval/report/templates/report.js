@@ -1,16 +1,14 @@
-(() => {
-  const samples = [...document.querySelectorAll(".sample")];
-  const verdicts = [...document.querySelectorAll("[data-show]")];
-  const construct = document.getElementById("construct");
-  const run = document.getElementById("run");
-  const search = document.getElementById("search");
-  const shown = document.getElementById("shown");
+for (const browser of document.querySelectorAll(".browser")) {
+  const find = (selector) => browser.querySelector(selector);
+  const samples = [...browser.querySelectorAll(".sample")];
+  const verdicts = [...browser.querySelectorAll("[data-show]")];
+  const [kind, run, search] = [find(".kind"), find(".run"), find(".search")];
   let verdict = "all";
 
   const matches = (sample) =>
     (verdict === "all" || (verdict === "right") === (sample.dataset.verdict === "right")) &&
-    (!construct.value || JSON.parse(sample.dataset.constructs).includes(construct.value)) &&
-    (!run || !run.value || sample.dataset.run === run.value) &&
+    (!kind.value || JSON.parse(sample.dataset.kinds).includes(kind.value)) &&
+    (!run?.value || sample.dataset.run === run.value) &&
     sample.dataset.search.includes(search.value.trim().toLowerCase());
 
   const update = () => {
@@ -19,7 +17,7 @@
       sample.hidden = !matches(sample);
       count += !sample.hidden;
     }
-    shown.textContent = `${count} of ${samples.length} shown`;
+    find(".shown").textContent = `${count} of ${samples.length} shown`;
   };
 
   for (const button of verdicts) {
@@ -29,8 +27,8 @@
       update();
     });
   }
-  for (const control of [construct, run, search]) control?.addEventListener("input", update);
-  document.getElementById("all-variables")?.addEventListener("change", (event) =>
-    document.getElementById("samples").classList.toggle("all-variables", event.target.checked));
+  for (const control of [kind, run, search]) control?.addEventListener("input", update);
+  find(".unchanged-too")?.addEventListener("change", (event) =>
+    browser.classList.toggle("all-variables", event.target.checked));
   update();
-})();
+}
