@@ -130,6 +130,8 @@ def mutate(
     settings, report = work_in_run("forage mutate", MutateConfig, make, given, config)
     if report is not None:
         typer.echo(f"{report['kept']} mutants of {report['tried']} candidates: {report['reasons']}")
+        if report["kept"] < settings.count:
+            typer.echo(f"not {settings.count}: no further candidate was found or allowed")
         typer.echo(f"in {settings.out / 'mutants.jsonl'}")
 
 

@@ -26,6 +26,9 @@ MAX_RESTARTS = 25
 """How often a run goes on after a test that took the process with it."""
 
 
+_LOOK_S = 60.0
+
+
 class Place(Protocol):
     """What a suite needs of a `Sandbox`."""
 
@@ -134,7 +137,7 @@ class Suite:
             cwd=self.workdir,
             env=environment,
         )
-        report = read_report(await self._read(out), self.token)
+        report = read_report(await self.read(out), self.token)
         report.output = (result.stdout + result.stderr).decode("utf-8", "backslashreplace")[-4000:]
         report.duration_s = result.duration_s
         if not report.configured:
@@ -143,13 +146,16 @@ class Suite:
                 "the test command was: " + " ".join(self.command),
             )
         if report.finished:
-            check_with_junit(report, await self._read(junit))
+            check_with_junit(report, await self.read(junit))
         return report
 
-    async def _read(self, path: str) -> bytes:
+    async def read(self, path: str) -> bytes:
+        """Return a file's content, nothing where there is none; SandboxError when reading fails."""
         try:
             return await self.sandbox.read_file(path)
         except SandboxError:
+            if (await self.sandbox.exec(["test", "-e", path], _LOOK_S)).exit_code != 1:
+                raise
             return b""
 
 

@@ -64,7 +64,7 @@ class Chooser:
         self._sources = {path: text for path, text in sources.items() if not is_test_file(path)}
         self._trees = _parsed(sources)
         self._reach = reach
-        self._mutators = dict(mutators)
+        self._mutators = {name: it for name, it in mutators.items() if it[1] > 0}
         self._random = Random(seed)
         self._combined, self._most = combined, most
         self._targets = [
@@ -108,6 +108,8 @@ class Chooser:
     ) -> tuple[Target | None, str | None]:
         """Pick an operator, then one of the places that it fits."""
         names = sorted(self._mutators)
+        if not names:
+            return None, None
         name = self._random.choices(names, [self._mutators[each][1] for each in names])[0]
         scope = self._mutators[name][0].scope
         fits = [

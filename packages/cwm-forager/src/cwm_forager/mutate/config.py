@@ -26,7 +26,9 @@ class MutateConfig(CommandConfig):
     """How many candidates to try at most; null: 20 per mutant wanted."""
     seed: int = 0
     """Seed of all choices."""
-    mutators: Annotated[list[ComponentConfig], Slot("mutators", default=sorted(OPERATORS))]
+    mutators: Annotated[
+        list[ComponentConfig], Field(min_length=1), Slot("mutators", default=sorted(OPERATORS))
+    ]
     """What breaks the code; each is tried as often as its `weight` says, where it has one."""
     sandbox: Annotated[ComponentConfig, Slot("sandboxes", default="docker")]
     """Where tests run; one that takes an image gets the manifest's."""

@@ -40,7 +40,8 @@ def mutate(config: MutateConfig, run: RunDir) -> dict[str, Any]:
 
     Raises:
         DataError: there is no manifest.
-        RunError: the sandbox cannot be made, or the image has no test that passes reliably.
+        RunError: the sandbox cannot be made, the image has no test that passes reliably, or
+            nothing in it that the mutators could change.
     """
     return run_sync(_mutate(config, run))
 
@@ -58,6 +59,13 @@ async def _mutate(config: MutateConfig, run: RunDir) -> dict[str, Any]:
         validators = [Validator(suite, baseline) for suite in suites]
         with _Ledger(run.path, config, manifest) as ledger:
             await _work(config, iter(chooser), validators, ledger)
+            if not ledger.next_index:
+                names = ", ".join(sorted({each.name for each in config.mutators}))
+                raise RunError(
+                    f"none of {names} finds anything to break in what the tests of "
+                    f"{manifest.name} run",
+                    "use other mutators; `cwm plugins mutators` lists them",
+                )
             return ledger.report(len(baseline.reliable))
 
 

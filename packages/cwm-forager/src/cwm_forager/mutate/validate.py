@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cwm_core.errors import RunError
-from cwm_core.sandbox.base import SandboxError
 from cwm_forager.images.outcomes import RunReport, read_report
 from cwm_forager.images.suite import Suite
 from cwm_forager.mutate.choose import Candidate
@@ -105,13 +104,13 @@ class Validator:
         verdicts = []
         for number, (candidate, tests) in enumerate(zip(batch, selections, strict=True)):
             status, seconds = results.get(str(number), ("lost", 0.0))
-            data = await self._read(f"{place}/{number}/report.jsonl")
+            data = await self._suite.read(f"{place}/{number}/report.jsonl")
             report = read_report(data, self._suite.token)
             if status == "timeout":
                 report.finished = False
             verdict = judge(candidate, report, self._baseline, tests)
             if status == CRASHED:
-                crash = await self._read(f"{place}/{number}/report.jsonl.crash")
+                crash = await self._suite.read(f"{place}/{number}/report.jsonl.crash")
                 raise RunError(
                     "the runner of mutants crashed before pytest began",
                     crash.decode("utf-8", "replace").strip().rpartition("\n")[2],
@@ -153,7 +152,7 @@ class Validator:
         limit = 60.0 + sum(float(str(job["limit_s"])) for job in jobs)
         line = [*python, f"{suite.place}/cwm_forks.py", f"{place}/batch.json"]
         result = await suite.sandbox.exec(line, limit, cwd=suite.workdir, env={**suite.environment})
-        lines = (await self._read(f"{place}/results.jsonl")).splitlines()
+        lines = (await suite.read(f"{place}/results.jsonl")).splitlines()
         if not lines and jobs:
             raise RunError(
                 f"mutants cannot be run: {(result.stderr or result.stdout)[-500:]!r}",
@@ -161,12 +160,6 @@ class Validator:
             )
         entries = [json.loads(line) for line in lines]
         return {str(each["id"]): (str(each["status"]), float(each["seconds"])) for each in entries}
-
-    async def _read(self, path: str) -> bytes:
-        try:
-            return await self._suite.sandbox.read_file(path)
-        except SandboxError:
-            return b""
 
 
 def _timed(verdict: Verdict, seconds: float) -> Verdict:
