@@ -1,15 +1,20 @@
 """What RL gains: pass@1 on held-out tasks before and after, over several seeds.
 
-    python tools/bench/rl_learning.py lookup --model runs/rl-tools/warm --out runs/rl-learning
-    python tools/bench/rl_learning.py output --model runs/questions/train --data runs/heldout ...
+    cwm quickstart
+    cwm run rl_tools steps=1; cwm run rl_output steps=1     # warm starts (and one step)
+    python tools/bench/rl_learning.py lookup --model runs/rl-tools/warm --out runs/rl-lookup
+    python tools/bench/rl_learning.py output --model runs/rl-output/warm \
+        --data runs/rl-output/tasks --out runs/rl-values
 
-pass@1 is the share of right episodes, sampled at temperature 1, one per held-out task.
+pass@1 is the share of right episodes, sampled at temperature 1, one per held-out task. Words after
+`--` are overrides of `cwm rl train`. The same command continues runs that were stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import resource
 import statistics
 import subprocess
 import sys
@@ -17,6 +22,8 @@ import time
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from scipy.stats import t as student
 
 from cwm_core.engine.base import SamplingParams
 from cwm_core.env.concurrency import gather_bounded
@@ -30,12 +37,35 @@ from cwm_rl.rollout.play import SeededEngine
 from cwm_rl.rollout.seeds import derived
 from cwm_rl.trainer.setup import initial_directory
 
+SETTINGS = {
+    "lookup": {
+        "environments.task": "lookup",
+        "tasks.task.max_turns": "2",
+        "tasks.task.max_tokens": "24",
+        "batch.groups": "16",
+        "group_size": "8",
+        "optimizer.lr": "5e-4",
+        "max_staleness": "2",
+        "max_steps": "60",
+    },
+    "output": {
+        "environments.task": "output_prediction",
+        "tasks.task.max_turns": "1",
+        "tasks.task.max_tokens": "12",
+        "batch.groups": "16",
+        "group_size": "8",
+        "optimizer.lr": "5e-4",
+        "max_staleness": "2",
+        "max_steps": "60",
+    },
+}
 
-async def pass_at_1(model: Path, environment: Any, split: str, tasks: int, tokens: int) -> float:
+
+async def pass_at_1(model: Path, environment: Any, tasks: int, tokens: int) -> float:
     """Return the share of right episodes, one per held-out task."""
     from cwm_train.generate.config import Local
 
-    engine = Local(checkpoint=initial_directory(model), threads=1, max_batch=64).build()
+    engine = Local(checkpoint=initial_directory(model), threads=2, max_batch=64).build()
     tokenizer = engine.tokenizer
     built = environment.build(tokenizer)
     guarded = GuardedEnvironment(built, 60.0, tokenizer.special_ids.get(st.BEGIN_OF_TEXT))
@@ -48,55 +78,67 @@ async def pass_at_1(model: Path, environment: Any, split: str, tasks: int, token
         played = await rollout(guarded, task, player, params, limits=limits)
         return float(played.rewards.get("environment", 0.0) >= 1)
 
-    found = await gather_bounded(play, islice(built.tasks(split), tasks), limit=128)
+    found = await gather_bounded(play, islice(built.tasks("test"), tasks), limit=128)
     await engine.close()
     return statistics.fmean(found.in_order())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", choices=["lookup", "output"])
-    parser.add_argument("--model", type=Path, required=True)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("task", choices=list(SETTINGS))
+    parser.add_argument("--model", type=Path, required=True, help="to start from")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--data", type=Path, help="traces, for output prediction")
-    parser.add_argument("--heldout", type=Path, help="traces of other programs")
+    parser.add_argument("--data", type=Path, help="traces with the splits train and test")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--tasks", type=int, default=200)
-    parser.add_argument("--tokens", type=int, default=24)
+    parser.add_argument("--tasks", type=int, default=400, help="held-out tasks")
     parser.add_argument("overrides", nargs="*", help="of cwm rl train, after --")
-    arguments = parser.parse_args()
-    if arguments.task == "lookup":
-        heldout, split = registry().make("environments", "lookup"), "test"
-        chosen = ["environments.task=lookup", "tasks.task.max_turns=2"]
-    else:
-        heldout = registry().make("environments", "output_prediction", data=arguments.heldout)
-        split = "test"
-        chosen = [
-            "environments.task=output_prediction",
-            f"environments.task.data={arguments.data}",
-            "tasks.task.max_turns=1",
-        ]
-    chosen.append(f"tasks.task.max_tokens={arguments.tokens}")
+    given = parser.parse_args()
+    settings = dict(SETTINGS[given.task])
+    options = {}
+    if given.task == "output":
+        settings["environments.task.data"] = str(given.data)
+        options["data"] = given.data
+    settings |= dict(word.split("=", 1) for word in given.overrides)
+    heldout = registry().make("environments", settings["environments.task"], **options)
 
     def measure(model: Path) -> float:
-        return asyncio.run(pass_at_1(model, heldout, split, arguments.tasks, arguments.tokens))
+        tokens = int(settings["tasks.task.max_tokens"])
+        return asyncio.run(pass_at_1(model, heldout, given.tasks, tokens))
 
-    before = measure(arguments.model)
-    print(f"before: {100 * before:.1f} %", flush=True)
+    before = measure(given.model)
+    print(f"before: {100 * before:.1f} % of {given.tasks} held-out tasks", flush=True)
     gains = []
-    for seed in range(arguments.seeds):
-        out = arguments.out / f"seed-{seed}"
-        words = ["rl", "train", f"init_from={arguments.model}", f"out={out}", f"seed={seed}"]
-        started = time.monotonic()
-        subprocess.run(
-            [sys.executable, "-m", "cwm_core", *words, *chosen, *arguments.overrides], check=True
-        )
-        minutes = (time.monotonic() - started) / 60
-        after = measure(out)
+    for seed in range(given.seeds):
+        minutes, cpu = train(given.model, given.out / f"seed-{seed}", seed, settings)
+        after = measure(given.out / f"seed-{seed}")
         gains.append(100 * (after - before))
-        print(f"seed {seed}: {100 * after:.1f} % after {minutes:.1f} minutes", flush=True)
-    spread = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else float("nan")
-    print(f"gain: {statistics.fmean(gains):.1f} points, standard error {spread:.1f}, {gains}")
+        spent = f"{minutes:.1f} minutes, {cpu:.0f} CPU seconds"
+        print(f"seed {seed}: {100 * after:.1f} % after {spent}", flush=True)
+    print(f"gain: {statistics.fmean(gains):.1f} points{interval(gains)}, {gains}")
+
+
+def train(model: Path, out: Path, seed: int, settings: dict[str, str]) -> tuple[float, float]:
+    """Run `cwm rl train`; return its minutes and the CPU seconds of all its processes."""
+    words = [f"{key}={value}" for key, value in settings.items()]
+    command = [sys.executable, "-m", "cwm_core", "rl", "train", f"init_from={model}"]
+    started, before = time.monotonic(), _cpu_s()
+    subprocess.run([*command, f"out={out}", f"seed={seed}", "threads=1", *words], check=True)
+    return (time.monotonic() - started) / 60, _cpu_s() - before
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def interval(values: list[float]) -> str:
+    """Return Student's 95 % interval of the mean, as text; empty for one value."""
+    if len(values) < 2:
+        return ""
+    error = statistics.stdev(values) / len(values) ** 0.5
+    half = float(student.ppf(0.975, len(values) - 1)) * error
+    mean = statistics.fmean(values)
+    return f" (95 % interval {mean - half:.1f} to {mean + half:.1f})"
 
 
 if __name__ == "__main__":

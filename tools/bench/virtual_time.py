@@ -41,7 +41,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return the simulated time in seconds."""
         return self.now
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Any, *args: Any
+    ) -> Any:
         """Count the work, so that time stands still until it is done."""
         self.working += 1
         future = super().run_in_executor(executor, func, *args)

@@ -10,6 +10,7 @@ from cwm_core.plugins import resolve
 
 CONFIGS = {
     ("train",): "cwm_train.loop.config:TrainConfig",
+    ("trace",): "cwm_tracer.collect.config:TraceConfig",
     ("rl", "train"): "cwm_rl.train_config:RlConfig",
     ("rl", "demonstrate"): "cwm_rl.config:DemonstrateConfig",
 }
@@ -19,6 +20,7 @@ CONFIGS = {
     ("name", "overrides"),
     [
         ("rl_tools", []),
+        ("rl_output", []),
         ("self_improve", []),
         ("cwm_rl", ["servers=[http://node1:8000/v1,http://node2:8000/v1]"]),
     ],
