@@ -10,16 +10,12 @@ the requests for stack, scopes and variables that an editor sends after it.
 from __future__ import annotations
 
 import argparse
-import queue
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-from debugpy.common.messaging import Event, JsonIOStream, JsonMessageChannel
+from dap_client import Client
 
 PROGRAM = """\
 def part(n):
@@ -39,42 +35,13 @@ EVENTS_PER_CALL = 24.7
 VERBS = ("next", "stepIn", "stepOut", "stepBack", "stepBack instruction")
 
 
-class Client:
-    """Asks, and waits for events."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._events: queue.Queue[str] = queue.Queue()
-        self._channel = JsonMessageChannel(JsonIOStream.from_process(process), self)
-        self._channel.start()
-
-    def event(self, message: Event) -> None:
-        """Called by the channel."""
-        self._events.put(message.event)
-
-    def ask(self, command: str, **arguments: Any) -> Any:
-        """Send a request; returns the body of its response."""
-        return self._channel.send_request(command, arguments).wait_for_response()
-
-    def wait_for(self, name: str) -> None:
-        """Take events up to one of this name."""
-        while self._events.get(timeout=600) != name:
-            pass
-
-    def look(self) -> None:
-        """Ask for what an editor shows after a stop."""
-        top = self.ask("stackTrace", threadId=1)["stackFrames"][0]
-        for scope in self.ask("scopes", frameId=top["id"])["scopes"]:
-            self.ask("variables", variablesReference=scope["variablesReference"])
-
-    def timed(self, verb: str) -> float:
-        """Return the seconds that a verb and the look after it take."""
-        command, _, granularity = verb.partition(" ")
-        more = {"granularity": granularity} if granularity else {}
-        began = time.perf_counter()
-        self.ask(command, threadId=1, **more)
-        self.wait_for("stopped")
-        self.look()
-        return time.perf_counter() - began
+def timed(client: Client, verb: str) -> float:
+    """Return the seconds that a verb and the look after it take."""
+    command, _, granularity = verb.partition(" ")
+    began = time.perf_counter()
+    client.move(command, **({"granularity": granularity} if granularity else {}))
+    client.scopes()
+    return time.perf_counter() - began
 
 
 def main() -> None:
@@ -91,25 +58,8 @@ def main() -> None:
 
 def measure(target: str, input: str, steps: int) -> None:
     limits = ["limits.steps=10000000", "limits.trace_bytes=1000000000", "limits.timeout_s=120"]
-    command = [
-        sys.executable,
-        "-m",
-        "cwm_core",
-        "debug",
-        target,
-        "--input",
-        input,
-        *limits,
-        "--dap",
-    ]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    client = Client(process)
-    client.ask("initialize", adapterID="cwm")
-    client.ask("launch")
-    client.wait_for("initialized")
-    source = client.ask("loadedSources")["sources"][0]
-    client.ask("configurationDone")
-    client.wait_for("stopped")
+    client = Client([target, "--input", input, *limits])
+    source = client.launch()
     times: dict[str, list[float]] = {verb: [] for verb in VERBS}
     for number in range(steps):
         hit = str(1 + number * int(input) // steps)
@@ -117,14 +67,12 @@ def measure(target: str, input: str, steps: int) -> None:
         client.ask("restart")
         client.wait_for("stopped")
         client.ask("setBreakpoints", source=source, breakpoints=points)
-        client.ask("continue", threadId=1)
-        client.wait_for("stopped")
+        client.move("continue")
         client.ask("setBreakpoints", source=source, breakpoints=[])
         for verb in VERBS:
-            times[verb].append(client.timed(verb))
+            times[verb].append(timed(client, verb))
     began = time.perf_counter()
-    client.ask("continue", threadId=1)
-    client.wait_for("stopped")
+    client.move("continue")
     to_end = time.perf_counter() - began
     client.ask("disconnect")
     print(f"| {steps} steps of each kind, ms | median | 95 % | most |\n| --- | --- | --- | --- |")

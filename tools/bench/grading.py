@@ -30,7 +30,6 @@ from cwm_eval.benchmarks import humaneval
 from cwm_eval.grading.config import Grading
 from cwm_eval.grading.pool import Grader
 
-
 TIMES = 5
 """How often the warm ways do what the slow one does once, so that each takes a second or so."""
 
@@ -56,8 +55,8 @@ def main() -> None:
 
 def compare(grader: Grader, rows: list[Any], given: argparse.Namespace) -> None:
     run_ratios, check_ratios = [], []
+    many = rows * TIMES
     for repeat in range(given.repeats):
-        many = rows * TIMES
         run = len(many) / timed(lambda: programs(grader, many))
         check = len(many) / timed(lambda: warm(grader, many))
         slow = len(rows) / timed(lambda: fresh(rows, given.workers))

@@ -7,6 +7,7 @@ some distinctions that matter, so guards stand before it:
 - an answer of several parts has as many parts as the right one (``1,1`` is not ``1``);
 - ordered is not unordered (``(1, 2)`` is not ``\{1, 2\}``);
 - a rounded decimal is not an exact number (``0.3333333`` is not ``1/3``);
+- numerals of two bases, and units to two powers, are not the same (``52_8`` is not ``52_9``);
 - without anything but words, only the same words are right.
 """
 
@@ -24,8 +25,9 @@ _UNITS = re.compile(
     r"\\(?:text|mbox|mathrm)\s*\{\s*(?:[a-z. ]*(?:inch|feet|foot|meter|mile|cent|dollar|unit|"
     r"degree|second|minute|hour|day|year|square|cubic|pound|gram|percent|cm|km|mph|ml|liter)"
     r"[a-z. ]*)\s*\}"
-    r"(?:\^\{?[23]\}?)?"
+    r"(?:\^\{?([23])\}?)?"
 )
+_BASE = re.compile(r"-?[\dA-Fa-f]+_\{?(\d+)\}?")
 _FRACTION = re.compile(r"\\[dt]?frac\s*(\d)\s*(\d)")
 _SIMPLE = re.compile(r"-?\\frac\{(-?\d+)\}\{(-?\d+)\}|(-?\d+)/(-?\d+)|-?\d+(?:\.\d+)?|-?\.\d+")
 _MIXED = re.compile(r"(-?)(\d+)\\frac\{(\d+)\}\{(\d+)\}")
@@ -35,7 +37,7 @@ _OPEN, _CLOSE = "([{", ")]}"
 def same_answer(gold: str, answer: str) -> bool:
     """Whether `answer` is what `gold` says; both LaTeX without a box."""
     left, right = normalised(gold), normalised(answer)
-    if not right:
+    if not right or _contradictory(gold, answer, left, right):
         return False
     if left == right or _same_numbers(left, right):
         return True
@@ -60,6 +62,13 @@ def normalised(text: str) -> str:
     text = _WORDS.sub(r"\1", text)
     text = re.sub(r"^[a-zA-Z]\s*(?:=|\\in)\s*", "", text)
     return re.sub(r"\s+", "", text)
+
+
+def _contradictory(gold: str, answer: str, left: str, right: str) -> bool:
+    """Whether both say a base of a numeral, or a unit, and not the same base or power."""
+    bases = [match and match[1] for match in (_BASE.fullmatch(left), _BASE.fullmatch(right))]
+    powers = [[match or "1" for match in _UNITS.findall(text)] for text in (gold, answer)]
+    return any(a and b and a != b for a, b in (bases, powers))
 
 
 def _same_numbers(left: str, right: str) -> bool:
