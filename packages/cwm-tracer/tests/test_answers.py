@@ -120,6 +120,9 @@ def test_token_ids(data: Path) -> None:
     first, last = play(environment, Action(token_ids=tuple(tokenizer.encode("[3]"))))
     assert tokenizer.decode(first.observation.token_ids or ()) == first.observation.text
     assert last.reward == 1.0
+    ended = (*tokenizer.encode("[3]"), tokenizer.special_id("<|end_of_text|>"))
+    said = Action(tokenizer.decode(ended), ended)  # as an engine says it, with its end
+    assert play(environment, said)[1].reward == 1.0
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ class _Questions(RecordedEnvironment):
         return Transition(question, Observation(text, ids), done=False)
 
     def _said(self, action: Action) -> str:
-        if action.text or action.token_ids is None or self._tokenizer is None:
+        if action.token_ids is None or self._tokenizer is None:
             return action.text
         return self._tokenizer.decode(action.token_ids, skip_special=True)
 
