@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import atexit
-import importlib.util
 import io
 import shutil
 import tarfile
 import tempfile
 from functools import cache
+from importlib.metadata import distribution
 from pathlib import Path
 
 from cwm_core.sandbox.config import LocalSandboxConfig
@@ -106,11 +106,11 @@ def libraries() -> Path:
     """Return a directory with pytest and what it needs: few files to watch."""
     directory = Path(tempfile.mkdtemp(prefix="cwm-libraries-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    for name in ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments"):
-        spec = importlib.util.find_spec(name)
-        assert spec is not None
-        assert spec.submodule_search_locations
-        shutil.copytree(spec.submodule_search_locations[0], directory / name)
+    for name in ("pytest", "pluggy", "iniconfig", "packaging", "pygments"):
+        for file in distribution(name).files or ():
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                (directory / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(str(file.locate()), directory / file)
     return directory
 
 

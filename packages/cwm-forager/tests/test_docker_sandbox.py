@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import http.client
 import json
 import secrets
 import subprocess
 import sys
+import time
 from typing import Any
 
 import psutil
@@ -23,6 +25,7 @@ from cwm_forager.docker import prune
 from cwm_forager.docker.config import DockerSandboxConfig
 from cwm_forager.docker.engine import engine, why_not
 from cwm_forager.docker.labels import OWNER
+from cwm_forager.images.container import BuildContainer, connect
 
 docker = pytest.importorskip("docker")
 
@@ -97,6 +100,27 @@ class TestDocker(SandboxConformance):
 
         self.play(work)
         assert unseen == []
+
+    def test_output_that_comes_with_the_head_of_the_answer(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Docker's SDK loses it, which a process that had to wait for its turn would notice."""
+        begin = http.client.HTTPResponse.begin
+
+        def late(response: http.client.HTTPResponse) -> None:
+            time.sleep(0.3)
+            begin(response)
+
+        async def work(sandbox: Sandbox) -> None:
+            box = await BuildContainer.start(connect(), IMAGE)
+            async with box:
+                monkeypatch.setattr(http.client.HTTPResponse, "begin", late)
+                for place in (sandbox, box):
+                    result = await place.exec("echo hello; echo there >&2", 60)
+                    assert (result.stdout, result.stderr) == (b"hello\n", b"there\n")
+                monkeypatch.undo()
+
+        self.play(work)
 
     def test_network_where_it_is_allowed(self) -> None:
         text = self.run("cat /proc/net/dev", config={"network": "bridge"}).text

@@ -16,6 +16,7 @@ from cwm_core.sandbox.base import SandboxError
 from cwm_core.sandbox.config import MIB
 from cwm_forager.docker.config import DockerSandboxConfig
 from cwm_forager.docker.engine import engine, engine_errors
+from cwm_forager.docker.frames import frames
 from cwm_forager.docker.labels import labels_of
 
 GUARD_TIMEOUT_S = 120.0
@@ -120,10 +121,8 @@ def ended() -> SandboxError:
 
 def _lines(stream: Any) -> Any:
     """Yield the lines that the guard writes."""
-    from docker.utils.socket import frames_iter
-
     pending = b""
-    for _, chunk in frames_iter(stream, tty=False):
+    for _, chunk in frames(stream):
         *lines, pending = (pending + chunk).split(b"\n")
         yield from lines
 

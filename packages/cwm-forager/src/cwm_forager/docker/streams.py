@@ -12,9 +12,9 @@ from typing import Any
 
 from cwm_core.sandbox.streams import Kept
 from cwm_forager.docker.engine import engine, engine_errors
+from cwm_forager.docker.frames import STDERR, frames
 from cwm_forager.docker.guarded import ended
 
-STDERR = 2
 WRAPPER = (
     'cd -- "$2" || exit; marker=$1; shift 2; exec 9>&2 2>/dev/null; '
     '(exec "$@" 2>&9 9>&- STDIN); printf "\\036%s %d\\036" "$marker" $? >&9'
@@ -76,10 +76,8 @@ class Attached:
         self._reader.join(timeout_s)
 
     def _read(self) -> None:
-        from docker.utils.socket import SocketError, frames_iter
-
-        with contextlib.suppress(OSError, SocketError, ValueError):
-            for stream, chunk in frames_iter(self._stream, tty=False):
+        with contextlib.suppress(OSError, ValueError):
+            for stream, chunk in frames(self._stream):
                 self._trailer.take(stream, chunk)
                 if self._trailer.exit_code is not None:
                     self._end(self._trailer.exit_code)

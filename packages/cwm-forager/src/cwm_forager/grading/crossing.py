@@ -7,11 +7,11 @@ import shlex
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from cwm_core.sandbox.base import Sandbox
+from cwm_core.sandbox.base import Sandbox, SandboxError
 from cwm_forager.grading.suspicion import suspicions
 from cwm_forager.tasks.instance import Instance
 from cwm_forager.tasks.patches import is_config_file, is_test_file, touched
-from cwm_forager.tasks.place import command
+from cwm_forager.tasks.place import command, reason
 
 _CHANGES = "git diff --cached --raw -z --no-renames --abbrev=40 HEAD"
 _MODULES = """
@@ -47,8 +47,13 @@ class _Change:
 
 
 async def cross(sandbox: Sandbox, instance: Instance) -> Crossed:
-    """Take back what must not cross of a patch that lies in the index; tell what is left."""
+    """Take back what must not cross of a patch that lies in the index; tell what is left.
+
+    SandboxError when git cannot say what it touches.
+    """
     listed = await command(sandbox, instance, _CHANGES)
+    if listed.exit_code != 0:
+        raise SandboxError(f"cannot list what a patch of {instance.id} changes: {reason(listed)}")
     changes = _parse(listed.stdout)
     added = any(change.status == "A" for change in changes)
     known = await _installed(sandbox, instance) if added else set()

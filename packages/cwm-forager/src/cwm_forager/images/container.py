@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cwm_core.env.concurrency import uninterrupted
 from cwm_core.errors import RunError
 from cwm_core.sandbox.base import ExecResult, SandboxError
+from cwm_forager.docker.frames import STDERR, STDOUT, frames
 from cwm_forager.docker.labels import labels_of
 
 if TYPE_CHECKING:
@@ -161,14 +162,15 @@ class BuildContainer:
             made = api.exec_create(
                 self._container.id, line, workdir=cwd, environment=env, user=self._user
             )
-            out, err, size = [], [], 0
-            for part_out, part_err in api.exec_start(made["Id"], stream=True, demux=True):
-                size += len(part_out or b"") + len(part_err or b"")
-                if size <= 2 * OUTPUT_BYTES:
-                    out.append(part_out or b"")
-                    err.append(part_err or b"")
+            parts: dict[int, list[bytes]] = {STDOUT: [], STDERR: []}
+            size = 0
+            with contextlib.closing(api.exec_start(made["Id"], socket=True)) as stream:
+                for kind, chunk in frames(stream):
+                    size += len(chunk)
+                    if size <= 2 * OUTPUT_BYTES:
+                        parts[kind].append(chunk)
             code = api.exec_inspect(made["Id"])["ExitCode"]
-        return code, b"".join(out), b"".join(err)
+        return code, b"".join(parts[STDOUT]), b"".join(parts[STDERR])
 
     async def read_file(self, path: str) -> bytes:
         """Return a file's content."""

@@ -29,6 +29,8 @@ _COMMIT = """
 git add -A
 git commit -q --allow-empty --no-verify -m "Start of the task"
 """
+_owners: dict[tuple[str, str], str] = {}
+"""Who owns a repository, by image and place; images do not change under their name."""
 
 
 async def open_repository(config: ComponentConfig, instance: Instance) -> Sandbox:
@@ -41,7 +43,7 @@ async def open_repository(config: ComponentConfig, instance: Instance) -> Sandbo
         SandboxError: the sandbox cannot be made, or has no git.
         DataError: the archive cannot be read, or the instance's patch does not apply.
     """
-    sandbox = await asyncio.to_thread(image_config(config, instance).build)
+    sandbox = await _sandbox(config, instance)
     try:
         if instance.archive:
             await _unpack(sandbox, instance)
@@ -53,6 +55,31 @@ async def open_repository(config: ComponentConfig, instance: Instance) -> Sandbo
         await sandbox.close()
         raise
     return sandbox
+
+
+async def _sandbox(config: ComponentConfig, instance: Instance) -> Sandbox:
+    """Make a sandbox whose commands run as the user that the repository in its image belongs to.
+
+    Our images give it to the user of sandboxes, published ones to root, whom sandboxes leave no
+    power over the rest of the machine. A user that the configuration chooses stays.
+    """
+    chosen = image_config(config, instance)
+    user = type(chosen).model_fields.get("user")
+    key = (instance.image, instance.root)
+    if not instance.image or instance.archive or user is None or chosen.user != user.default:
+        return await asyncio.to_thread(chosen.build)
+    if key not in _owners:
+        sandbox: Sandbox = await asyncio.to_thread(chosen.build)
+        try:
+            looked = await sandbox.exec(["stat", "-c", "%u:%g", "--", instance.root], 60.0)
+        except BaseException:
+            await sandbox.close()
+            raise
+        _owners[key] = looked.text.strip() if looked.exit_code == 0 else chosen.user
+        if _owners[key] == chosen.user:
+            return sandbox
+        await sandbox.close()
+    return await asyncio.to_thread(chosen.model_copy(update={"user": _owners[key]}).build)
 
 
 def image_config(config: ComponentConfig, instance: Instance) -> Any:
