@@ -232,6 +232,18 @@ def test_the_job_that_tests_is_played(repository: Path) -> None:
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
+def test_packages_of_another_job_are_built(repository: Path) -> None:
+    path = repository / ".github" / "workflows" / "ci.yml"
+    artifact = "{uses: actions/download-artifact@v4, with: {name: Packages, path: dist}}"
+    logs = "{uses: actions/download-artifact@v4, with: {name: logs}}"
+    path.write_text(
+        f"jobs: {{a: {{steps: [{artifact}, {logs}, {{run: ls dist}}, {{run: pytest}}]}}}}"
+    )
+    plan = plan_of(repository)
+    assert "python -m build --outdir dist" in plan.script()
+    assert "download-artifact: 'logs' of another job is not there" in plan.notes
+
+
 def test_unknown_actions_may_be_fatal(repository: Path) -> None:
     with pytest.raises(PlanError, match="acme/mystery"):
         plan_of(repository, unknown_actions="fail")
@@ -280,6 +292,7 @@ def test_installs_are_in_place() -> None:
     assert editable("python -m pip install -U '.[x]'").count("-e") == 0
     assert editable("pip install -r r.txt .[x]") == "pip install -r r.txt -e .[x]"
     assert editable("pip install -e .") == "pip install -e ."
+    assert editable("uv python install 3.14 && uv sync") == "true&& uv sync"
 
 
 def test_errors_are_cwm_errors() -> None:

@@ -12,6 +12,7 @@ NOTHING = frozenset(
     """
     actions/checkout actions/cache actions/cache/restore actions/cache/save
     actions/upload-artifact actions/github-script actions/labeler actions/stale
+    hynek/build-and-inspect-python-package
     codecov/codecov-action coverallsapp/github-action coverallsapp/coveralls-github-action
     codacy/codacy-coverage-reporter-action paambaati/codeclimate-action
     github/codeql-action/init github/codeql-action/analyze github/codeql-action/upload-sarif
@@ -73,8 +74,18 @@ def _nick_retry(inputs: Mapping[str, str], pythons: tuple[str, ...]) -> Made:
     return inputs.get("command", "true"), []
 
 
+def _download(inputs: Mapping[str, str], pythons: tuple[str, ...]) -> Made:
+    """Build the packages that another job would have left; other artifacts are not made."""
+    name, place = inputs.get("name", ""), inputs.get("path", "") or "."
+    if not re.search(r"dist|wheel|package", f"{name} {place}", re.IGNORECASE):
+        return "", [f"download-artifact: {name or place!r} of another job is not there"]
+    script = f"python -m pip install --quiet build && python -m build --outdir {quoted(place)}"
+    return script, ["download-artifact: the packages were built here"]
+
+
 KNOWN: dict[str, Callable[[Mapping[str, str], tuple[str, ...]], Made]] = {
     "actions/setup-python": setup_python,
+    "actions/download-artifact": _download,
     "astral-sh/setup-uv": _setup_uv,
     "yezz123/setup-uv": _setup_uv,
     "snok/install-poetry": _pip("poetry"),

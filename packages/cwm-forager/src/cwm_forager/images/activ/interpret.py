@@ -36,6 +36,7 @@ SHELLS = {
 _INSTALLS = re.compile(
     r"(\bpip3? +install\b[^\n;&|]*?)(?<= )(?<!-e )(?<!--editable )(\.(?:\[[^\]\s]*\])?)(?=\s|$)"
 )
+_UV_PYTHON = re.compile(r"\buv +python +(?:install|pin)\b[^\n;&|]*")
 _MAX_DEPTH = 5
 
 
@@ -265,7 +266,11 @@ def _github(event: str, job: Job) -> dict[str, Any]:
 
 
 def editable(script: str) -> str:
-    """Let ``pip install .`` install in place: tests shall run the repository's files."""
+    """Let ``pip install .`` install in place: tests shall run the repository's files.
+
+    uv is asked for no other Python than that of the virtual environment.
+    """
+    script = _UV_PYTHON.sub("true", script)
     return _INSTALLS.sub(lambda found: f"{found[1]}-e {found[2]}", script)
 
 
