@@ -48,9 +48,9 @@ of 512 tokens of traces of 60 generated programs, in fp32, with fixed seeds.
 - `gold` knows the traces by heart and must have 100 %; `empty` answers nothing and must have 0 %.
 - Measured: {tasks} executions of {programs} programs that training never saw; Python {python}.
 - In brackets: the 95 % confidence interval over programs, which are few; then the number of units.
-- `gold`, `empty` and numbers of units must be the same everywhere. Figures of the model are the same
-  on every run of a machine. Processors round differently, which training amplifies: CI accepts 5
-  points, and 0.15 nats.
+- `gold`, `empty` and numbers of units must be the same everywhere. Figures of the model are the
+  same on every run of a machine. Processors round differently, which training amplifies: CI accepts
+  5 points, and 0.15 nats.
 
 | metric | {names} |
 |---|{rules}|
