@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from cwm_core.sandbox import bubblewrap
 from cwm_forager.tasks.formats import file_diff, read_format, swe_bench
 from cwm_forager.tasks.formats import test_ids as read_ids
 from cwm_forager.tasks.instance import instance_of, read_instances, write_instances
-from cwm_forager.tasks.logs import parse_log
+from cwm_forager.tasks.logs import parse_log, status_changes
 from cwm_forager.tasks.mirror import history, measured
 from cwm_forager.tasks.patches import (
     file_patches,
@@ -278,6 +279,50 @@ def test_a_real_pytest_log(shared_data: Path) -> None:
     assert counts["PASSED"] == 420
     assert counts["SKIPPED"] == 1  # the other is a whole module
     assert statuses["tests/test_money.py::test_keep_decimal_places[<lambda>12-1]"] == "FAILED"
+
+
+def test_a_validation_report_from_real_output(shared_data: Path) -> None:
+    """The nine tests that fail in a real log are what a repair would be told to mend."""
+    log = (shared_data / "swesmith_test_output_django-money.txt").read_text()
+    repaired = re.sub(r"^(\S.*::.*) FAILED( +\[)", r"\1 PASSED\2", log, flags=re.MULTILINE)
+    before, after = parse_log(log), parse_log(repaired)
+    report = status_changes(before, after)
+    published = json.loads((shared_data / "swesmith_validation_report.json").read_text())
+    assert report.keys() == published.keys()
+    assert report["FAIL_TO_PASS"] == [t for t, status in before.items() if status == "FAILED"]
+    assert [len(tests) for tests in report.values()] == [9, 420, 0, 0]
+    assert not set(report["FAIL_TO_PASS"]) & set(report["PASS_TO_PASS"])
+    assert status_changes(after, before)["PASS_TO_FAIL"] == report["FAIL_TO_PASS"]
+    assert len(status_changes(before, before)["FAIL_TO_FAIL"]) == 9
+
+
+def test_the_published_validation_report_from_logs_of_its_form(shared_data: Path) -> None:
+    """The logs themselves are not in the data: these are written from the report's instance."""
+    published = json.loads((shared_data / "swesmith_validation_report.json").read_text())
+    path = shared_data / "swesmith_instance_pandas_pr_53652.json"
+    (instance,) = read_format(path, "swe-smith")
+    assert set(instance.pass_to_pass) == set(published["PASS_TO_PASS"])
+    tests = [*published["PASS_TO_PASS"], *published["FAIL_TO_PASS"]]
+    failing = set(instance.fail_to_pass)
+
+    def log(bug: bool) -> str:
+        words = ("FAILED" if bug and test in failing else "PASSED" for test in tests)
+        lines = [f"{test} {word}" for test, word in zip(tests, words, strict=True)]
+        marks = "+ : '>>>>> Start Test Output'\n{}\n+ : '>>>>> End Test Output'\n"
+        return "x.py::outside PASSED\n" + marks.format("\n".join(lines))
+
+    assert status_changes(parse_log(log(True)), parse_log(log(False))) == published
+
+
+def test_tests_that_one_log_lacks() -> None:
+    before = {"a::gone": "FAILED", "a::lost": "PASSED", "a::odd": "ERROR", "a::left": "SKIPPED"}
+    after = {"a::new": "PASSED", "a::worse": "FAILED", "a::odd": "PASSED", "a::left": "SKIPPED"}
+    assert status_changes(before, after) == {
+        "FAIL_TO_PASS": ["a::new", "a::gone"],
+        "PASS_TO_PASS": [],
+        "FAIL_TO_FAIL": [],
+        "PASS_TO_FAIL": ["a::worse"],
+    }
 
 
 def test_other_logs() -> None:

@@ -52,6 +52,26 @@ def parse_log(log: str, parser: str = "pytest") -> Statuses:
     return PARSERS[parser](_COLOR.sub("", _between_markers(log)))
 
 
+def status_changes(before: Statuses, after: Statuses) -> dict[str, list[str]]:
+    """Return tests by what a repair makes of them: the validation report of SWE-smith's harness.
+
+    In the order of the log after it. A passing test that the log before lacks was repaired, so was
+    a failing one that the log after lacks, and a failing one that the log before lacks was broken.
+    Other statuses than ``PASSED`` and ``FAILED`` do not count.
+    """
+    report: dict[str, list[str]] = {
+        "FAIL_TO_PASS": [], "PASS_TO_PASS": [], "FAIL_TO_FAIL": [], "PASS_TO_FAIL": []
+    }  # fmt: skip
+    for test, status in after.items():
+        assumed = {"PASSED": "FAILED", "FAILED": "PASSED"}.get(status, "")
+        change = f"{before.get(test, assumed)[:4]}_TO_{status[:4]}"
+        if change in report:
+            report[change].append(test)
+    gone = [test for test, status in before.items() if status == "FAILED" and test not in after]
+    report["FAIL_TO_PASS"] += gone
+    return report
+
+
 def _between_markers(log: str) -> str:
     start = log.find(START_MARKER)
     if start != -1:
