@@ -90,8 +90,9 @@ def _images(kind: str, everything: bool) -> Iterator[Leftover]:
         listed = engine().images(filters={"label": KIND})
     for one in listed:
         if _is_left(one.get("Labels"), kind, everything):
-            name = next(iter(one.get("RepoTags") or []), one["Id"])
-            yield Leftover("image", name, f"{one['Size'] / 1e6:.0f} MB")
+            tags = [tag for tag in one.get("RepoTags") or [] if tag != "<none>:<none>"]
+            for name in tags or [one["Id"]]:
+                yield Leftover("image", name, f"{one['Size'] / 1e6:.0f} MB")
 
 
 def _is_left(labels: dict[str, Any] | None, kind: str, everything: bool) -> bool:
