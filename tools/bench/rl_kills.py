@@ -1,113 +1,137 @@
-"""Kill processes of a run at random moments with ``kill -9``; the accounting must stay exact.
+"""Kill processes of one run at random moments with ``kill -9``; the accounting must stay exact.
 
-python tools/bench/rl_kills.py --model runs/rl-tools/warm --out runs/rl-kills --kills 20
+Killed are the engine, the orchestrator, the trainer, sandboxes of the environment, and the
+supervisor, after whose death the same command is started again. By default the run is a small one:
+a model of some thousand parameters, and an environment whose every step runs in a sandbox. With
+`--model` it is one of the environment `lookup`.
+
+    python tools/bench/rl_kills.py --out runs/rl-kills --kills 20
+    python tools/bench/rl_kills.py --out runs/rl-kills --model runs/rl-tools/warm
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import random
-import signal
-import subprocess
+import shutil
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
-from cwm_core.data.shards import read_shards
+sys.path.append(str(Path(__file__).parents[2] / "packages" / "cwm-rl" / "tests"))
+from rl_runs import (  # type: ignore[import-not-found]
+    Run,
+    check_accounting,
+    install_parity,
+    write_tiny_model,
+)
+
+from cwm_core.rundir import read_metrics
 from cwm_rl.board.beacon import read_sign
-from cwm_rl.board.files import Progress, RunFiles
-from cwm_rl.rollout.ledger import Ledger
-from cwm_rl.rollout.store import GroupStore
+from cwm_rl.board.files import Progress
+from cwm_rl.rollout.group import Status
 
-GROUP_SIZE = 4
+GROUPS, SIZE = 4, 4
+VICTIMS = ("engine-0", "orchestrator", "trainer", "sandbox", "supervisor")
+LONGEST_S = 1200
+"""Without any progress."""
 
 
-def command(model: Path, out: Path, steps: int) -> list[str]:
-    """Return the command of a small run."""
-    return [
-        sys.executable, "-m", "cwm_core", "rl", "train", f"init_from={model}", f"out={out}",
-        "environments.lookup=lookup", "tasks.lookup.max_turns=2", "tasks.lookup.max_tokens=24",
-        f"group_size={GROUP_SIZE}", "batch.groups=4", "max_staleness=2", "optimizer.lr=1e-4",
+def settings(model: Path | None, work: Path, steps: int) -> list[str]:
+    """Return the words of a small run; write its model where none is given."""
+    words = [
+        f"group_size={SIZE}", f"batch.groups={GROUPS}", "max_staleness=2", "optimizer.lr=1e-4",
         "checkpoint_every_steps=3", f"max_steps={steps}", "threads=1", "watchdog.restarts=100",
-        "watchdog.silent_s=300",
+        "watchdog.silent_s=600", "watchdog.fruitless_groups=100000",
     ]  # fmt: skip
+    if model is not None:
+        lookup = ["environments.lookup=lookup", "tasks.lookup.max_turns=2"]
+        return [f"init_from={model}", *lookup, "tasks.lookup.max_tokens=24", *words]
+    install_parity(work / "site")
+    write_tiny_model(work / "model")
+    parity = ["environments.parity=parity", "environments.parity.sandboxed=true"]
+    return [f"init_from={work / 'model'}", *parity, "tasks.parity.max_tokens=4", *words]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="is emptied before")
+    parser.add_argument("--model", type=Path, help="a model that knows the form of `lookup`")
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=60, help="after which the run ends")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    files = RunFiles(arguments.out)
-    draw = random.Random(arguments.seed)
-    words = command(arguments.model, arguments.out, arguments.steps)
-    run = subprocess.Popen(words)
+    given = parser.parse_args()
+    shutil.rmtree(given.out, ignore_errors=True)
+    given.out.mkdir(parents=True)
+    draw = random.Random(given.seed)
+    words = settings(given.model, given.out, given.steps)
+    run = Run(given.out / "run", words, given.out / "site", given.out / "output.txt")
+    run.start()
     killed: Counter[str] = Counter()
-    while run.poll() is None and killed.total() < arguments.kills:
-        name = draw.choice(["engine-0", "orchestrator", "trainer", "supervisor"])
-        if not wait_for_progress(files, run):
+    victims = [name for name in VICTIMS if name != "sandbox" or given.model is None]
+    while killed.total() < given.kills and wait_for_progress(run):
+        time.sleep(draw.uniform(0, 0.5))
+        # every kind is killed equally often, in random order
+        least = min(killed[name] for name in victims)
+        name = draw.choice([name for name in victims if killed[name] == least])
+        if not kill(run, name):
             continue
-        time.sleep(draw.uniform(0, 2))
-        if name == "supervisor":
-            run.kill()
-            run.wait()
-            run = subprocess.Popen(words)
-        else:
-            kill(files, name)
         killed[name] += 1
-        print(f"kill {killed.total()}: {name} at step {Progress.read(files.progress).step}")
-    code = run.wait()
+        step = Progress.read(run.files.progress).step
+        print(f"kill {killed.total()}: {name} at step {step}", flush=True)
+    code = run.finish(LONGEST_S)
     print(f"exit code {code}; killed {dict(killed)}")
-    check(files, arguments.steps)
+    assert code == 0, run.said()
+    ledger = check_accounting(run.files, steps=given.steps, groups=GROUPS, size=SIZE)
+    metrics = read_metrics(run.files.root / "metrics.jsonl")
+    assert [line["step"] for line in metrics] == list(range(1, given.steps + 1))
+    assert ledger.final[Status.TRAINED] == GROUPS * given.steps
+    counted = {status.value: count for status, count in ledger.final.items()}
+    print(f"{ledger.next_id} groups admitted: {counted}; accounting exact")
 
 
-def wait_for_progress(files: RunFiles, run: subprocess.Popen[bytes]) -> bool:
+def wait_for_progress(run: Run) -> bool:
     """Wait until another group has ended; false when the run is over before."""
-    before = files.ledger.stat().st_size if files.ledger.exists() else 0
-    while run.poll() is None:
-        if files.ledger.exists() and files.ledger.stat().st_size > before:
+    ledger = run.files.ledger
+    before = ledger.stat().st_size if ledger.exists() else 0
+    until = time.monotonic() + LONGEST_S
+    while run.process.poll() is None:
+        if ledger.exists() and ledger.stat().st_size > before:
             return True
-        time.sleep(0.05)
+        assert time.monotonic() < until, run.said()
+        time.sleep(0.02)
     return False
 
 
-def kill(files: RunFiles, name: str) -> None:
-    """Kill a process at once."""
-    sign = read_sign(files.processes, name)
-    if sign is not None:
+def kill(run: Run, name: str) -> bool:
+    """Kill a process at once; the supervisor is started again. False if there is none."""
+    if name == "supervisor":
+        run.process.kill()
+        run.process.wait()
+        run.start()
+        return True
+    if name == "sandbox":
+        return kill_sandbox(run)
+    return bool(run.kill(name))
+
+
+def kill_sandbox(run: Run) -> bool:
+    """Kill a sandbox of the orchestrator, if one runs within some seconds."""
+    import psutil
+
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        sign = read_sign(run.files.processes, "orchestrator")
         try:
-            os.kill(sign.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-
-
-def check(files: RunFiles, steps: int) -> None:
-    """Compare ledger, shards and files; raise AssertionError where they disagree."""
-    with Ledger(files.ledger) as ledger:
-        pass
-    lines = [json.loads(line) for line in files.ledger.read_text().splitlines()]
-    admitted = [line["id"] for line in lines if line["kind"] == "admit"]
-    used = Counter(line["id"] for line in lines if line["kind"] == "used")
-    assert admitted == list(range(len(admitted)))
-    assert ledger.problems() == []
-    assert max(used.values()) == 1
-    stored = Counter(row["trajectory_id"] for row in read_shards(files.trajectories))
-    assert max(stored.values()) == 1
-    groups = Counter(int(key.partition("-")[0]) for key in stored)
-    assert set(groups.values()) == {GROUP_SIZE}
-    assert len(groups) == ledger.final.total()
-    left = set(GroupStore(files.groups).ids())
-    assert ledger.ready.keys() <= left <= ledger.ready.keys() | ledger.open.keys()
-    trained = Counter(step for step in ledger.trained_at.values() if step > 0)
-    assert sorted(trained) == list(range(1, steps + 1))
-    assert set(trained.values()) == {4}
-    print(f"{len(admitted)} groups admitted, {dict(ledger.final)}; accounting exact")
+            inside = psutil.Process(sign.pid).children() if sign is not None else []
+            if inside:
+                inside[0].kill()
+                return True
+        except psutil.NoSuchProcess:
+            pass
+        time.sleep(0.01)
+    return False
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import t as student
+from scipy.stats import t as student  # type: ignore[import-untyped]
 
 from cwm_core.engine.base import SamplingParams
 from cwm_core.env.concurrency import gather_bounded

@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from cwm_core.data.shards import read_shards
 from cwm_core.text.tokenizer import train_bpe
 from cwm_rl.board.beacon import read_sign
@@ -23,23 +25,27 @@ from cwm_rl.rollout.ledger import Ledger
 from cwm_rl.rollout.store import GroupStore
 
 PARITY = """
+    import asyncio
+
     from cwm_core.components import ComponentConfig
     from cwm_core.env.environment import Observation, Task, Transition
     from cwm_core.hookspecs import hookimpl
-    from cwm_core.plugins import Component
+    from cwm_core.plugins import Component, registry
 
 
     class Parity(ComponentConfig):
         hard: int = 10**9
         \"\"\"From so many episodes on every action is right.\"\"\"
+        sandboxed: bool = False
+        \"\"\"Every action passes through a sandbox.\"\"\"
 
         def build(self, tokenizer=None):
-            return ParityEnvironment(self.hard)
+            return ParityEnvironment(self.hard, self.sandboxed)
 
 
     class ParityEnvironment:
-        def __init__(self, hard):
-            self.left = hard
+        def __init__(self, hard, sandboxed):
+            self.left, self.sandboxed = hard, sandboxed
 
         def tasks(self, split):
             for number in range(50):
@@ -51,7 +57,18 @@ PARITY = """
         async def step(self, state, action):
             self.left -= 1
             right = self.left < 0 or action.token_ids[0] % 2 == 0
+            if self.sandboxed:
+                await self.run(str(right).encode())
             return Transition(state, Observation(), True, float(right))
+
+        async def run(self, said):
+            sandbox = await asyncio.to_thread(registry().make("sandboxes", "local").build)
+            try:
+                done = await sandbox.exec("sleep 0.2; cat", 60, stdin=said)
+            finally:
+                await sandbox.close()
+            if done.stdout != said:
+                raise RuntimeError(f"the sandbox ended with {done.exit_code}")
 
 
     @hookimpl
@@ -135,11 +152,17 @@ class Run:
         assert self.process is not None
         return self.process.wait(seconds)
 
-    def kill(self, name: str) -> None:
-        """Kill one of its processes with SIGKILL."""
+    def kill(self, name: str) -> bool:
+        """Kill one of its processes with SIGKILL; false if it does not run now."""
         sign = read_sign(self.files.processes, name)
-        assert sign is not None
-        os.kill(sign.pid, signal.SIGKILL)
+        try:
+            # its number may be another process's by now
+            if sign is None or str(self.files.root) not in psutil.Process(sign.pid).cmdline():
+                return False
+            os.kill(sign.pid, signal.SIGKILL)
+        except (psutil.Error, ProcessLookupError):
+            return False
+        return True
 
     def kill_all(self) -> None:
         """Kill all of its processes with SIGKILL, the supervisor first."""
@@ -147,12 +170,7 @@ class Run:
         self.process.kill()
         self.process.wait()
         for path in self.files.processes.glob("*.timeline.jsonl"):
-            sign = read_sign(self.files.processes, path.name.removesuffix(".timeline.jsonl"))
-            if sign is not None:
-                try:
-                    os.kill(sign.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+            self.kill(path.name.removesuffix(".timeline.jsonl"))
 
 
 def check_accounting(files: RunFiles, *, steps: int, groups: int, size: int) -> Ledger:

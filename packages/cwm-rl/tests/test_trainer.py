@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -96,11 +97,10 @@ TWO = group(
 )
 
 
-def test_engine_and_trainer_agree_on_log_probabilities(tokenizer: Tokenizer) -> None:
-    # the initialisation "induction" has attention so sharp that rounding alone, in fp32, moves
-    # log-probabilities by 1e-4 on random tokens
-    model = build(tokenizer, init="normal")
-    engine = LocalEngine(model, tokenizer)
+def differences(model: CwmForCausalLM, tokenizer: Tokenizer, bf16: bool) -> torch.Tensor:
+    """Return how far trainer and engine are apart, in nats, on tokens that the engine sampled."""
+    served = copy.deepcopy(model).to(torch.bfloat16 if bf16 else torch.float32)
+    engine = LocalEngine(served, tokenizer)
 
     async def sample() -> list[Any]:
         try:
@@ -119,12 +119,34 @@ def test_engine_and_trainer_agree_on_log_probabilities(tokenizer: Tokenizer) -> 
         for n, m in enumerate(made)
     ]
     model.head_loss = token_logprobs
-    largest = 0.0
+    found = []
     for part in parts_of(episodes_of([group(0, *members)]), 64, 2):
         with torch.no_grad():
-            logprobs_n, _ = logprobs_of(model, part)
-        largest = max(largest, float((logprobs_n - part.engine_logprobs_n).abs().max()))
-    assert largest <= 1e-5
+            found.append(logprobs_of(model, part, bf16)[0] - part.engine_logprobs_n)
+    return torch.cat(found).abs()
+
+
+def test_engine_and_trainer_agree_on_log_probabilities(tokenizer: Tokenizer) -> None:
+    # the initialisation "induction" has attention so sharp that rounding alone, in fp32, moves
+    # log-probabilities by 1e-4 on random tokens
+    assert differences(build(tokenizer, init="normal"), tokenizer, bf16=False).max() <= 1e-5
+
+
+def test_engine_and_trainer_agree_in_bf16(tokenizer: Tokenizer) -> None:
+    found = differences(build(tokenizer, init="normal"), tokenizer, bf16=True)
+    assert found.mean() <= 1e-3
+    assert found.max() <= 1e-2
+
+
+def test_gradients_in_bf16_reach_the_fp32_weights(tokenizer: Tokenizer) -> None:
+    gradients = []
+    for bf16 in (False, True):
+        model = build(tokenizer, init="normal")
+        learner = Learner(model, Objective(cwm_loss), bf16=bf16)
+        learner.add_gradient(parts_of(episodes_of([TWO]), 64, 1), totals_of(episodes_of([TWO])))
+        assert all(weight.grad.dtype == torch.float32 for weight in model.parameters())
+        gradients.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]))
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
 
 
 def test_only_generated_tokens_carry_loss_and_keep_their_order() -> None:

@@ -102,7 +102,7 @@ def test_a_run_survives_kills_of_one_and_of_all_processes(installed: Path, tmp_p
     )
     run.start()
     run.wait_until(lambda progress: progress.step >= 2)
-    run.kill("orchestrator")
+    assert run.kill("orchestrator")
     run.wait_until(lambda progress: progress.step >= 5)
     run.kill_all()
     run.start()

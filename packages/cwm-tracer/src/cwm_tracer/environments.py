@@ -22,6 +22,9 @@ class TracePrediction(RecordedConfig):
     mode: Literal["trace", "frame"] = "trace"
     """`trace`: an action is everything up to the end; `frame`: a task per frame, one frame each."""
 
+    reward: Literal["exact", "output"] = "exact"
+    """What is rewarded: every frame, or the result alone, however it was reached."""
+
     def build(self, tokenizer: Tokenizer | None = None) -> TracePredictionEnvironment:
         """Build the environment; without a tokenizer it shows and reads wire text only."""
         return TracePredictionEnvironment(self, tokenizer)
@@ -43,8 +46,8 @@ class TracePredictionEnvironment(RecordedEnvironment):
     (deviations from the wire format), ``complete`` (ends with the end token), ``valid`` (complete
     and no deviation; how ids split texts and whether unchanged locals are spelled out do not
     matter), ``prefix`` (leading frames that are right), ``output`` (the last frame has the true
-    last frame's event and value) and ``exact`` (valid and every frame right). The reward is 1 for
-    an exact prediction, 0 for any other.
+    last frame's event and value) and ``exact`` (valid and every frame right). The reward is 1 where
+    ``exact`` or, if configured so, ``output`` is true, else 0.
     """
 
     outcomes = ("returned", "raised")
@@ -92,7 +95,7 @@ class TracePredictionEnvironment(RecordedEnvironment):
         else:
             read = parse_lenient(action.text, before=before)
         info = _judge(read, state)
-        return Transition(state, Observation(), True, float(info["exact"]), info)
+        return Transition(state, Observation(), True, float(info[self.config.reward]), info)
 
 
 def _judge(read: LenientTrace, state: TraceState) -> dict[str, Any]:

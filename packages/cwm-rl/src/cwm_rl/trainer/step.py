@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
+from torch.func import functional_call
 
 from cwm_rl.algorithm.loss import truncated_importance
 from cwm_rl.algorithm.tokens import PolicyObjective, TokenBatch, Totals
@@ -81,14 +82,27 @@ class Learner:
 def logprobs_of(model: CwmForCausalLM, part: Part, bf16: bool = False) -> tuple[Tensor, Tensor]:
     """Return log-probabilities and entropies of the trained tokens, in their order.
 
-    The model's `head_loss` must be `token_logprobs`.
+    The model's `head_loss` must be `token_logprobs`. With `bf16` everything is computed from
+    weights rounded to bf16, residual stream and norms included, since engines do so: autocast,
+    which keeps these in fp32, is further from them by an order of magnitude. The gradient arrives
+    at the fp32 weights.
     """
     batch = part.batch
-    with autocast(batch.ids_bt.device, bf16):
-        found_2n = model(
-            batch.ids_bt, batch.positions_bt, batch.document_bt, labels_bt=batch.labels_bt
-        )
+    inputs = (batch.ids_bt, batch.positions_bt, batch.document_bt)
+    labels = {"labels_bt": batch.labels_bt}
+    if bf16 and _is_plain(model):
+        rounded = {name: weight.bfloat16() for name, weight in model.named_parameters()}
+        found_2n = functional_call(model, rounded, inputs, labels)
+    else:
+        with autocast(batch.ids_bt.device, bf16):
+            found_2n = model(*inputs, **labels)
     return found_2n[0], found_2n[1]
+
+
+def _is_plain(model: CwmForCausalLM) -> bool:
+    """Whether the model neither casts weights itself (FSDP) nor runs layers a second time."""
+    layers: Any = model.model.layers
+    return not isinstance(model, FSDPModule) and all(each.recompute is None for each in layers)
 
 
 def frozen_copy(model: CwmForCausalLM) -> CwmForCausalLM:
