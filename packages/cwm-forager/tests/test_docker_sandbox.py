@@ -23,9 +23,9 @@ from cwm_core.testing.hostile_sandboxes import HostileSuite, survivors
 from cwm_core.testing.sandboxes import SandboxConformance
 from cwm_forager.docker import prune
 from cwm_forager.docker.config import DockerSandboxConfig
-from cwm_forager.docker.engine import engine, why_not
+from cwm_forager.docker.engine import client, engine, why_not
 from cwm_forager.docker.labels import OWNER
-from cwm_forager.images.container import BuildContainer, connect
+from cwm_forager.images.container import BuildContainer
 
 docker = pytest.importorskip("docker")
 
@@ -112,7 +112,7 @@ class TestDocker(SandboxConformance):
             begin(response)
 
         async def work(sandbox: Sandbox) -> None:
-            box = await BuildContainer.start(connect(), IMAGE)
+            box = await BuildContainer.start(client(), IMAGE)
             async with box:
                 monkeypatch.setattr(http.client.HTTPResponse, "begin", late)
                 for place in (sandbox, box):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cwm_core.sandbox.base import SandboxError
 
 if TYPE_CHECKING:
-    from docker import APIClient
+    from docker import APIClient, DockerClient
 
 TIMEOUT_S = 600
 """Seconds for one answer of the engine; a loaded one takes long to remove a container."""
@@ -23,7 +23,12 @@ Value = TypeVar("Value")
 
 def engine() -> APIClient:
     """Return this process's client; SandboxError says why there is none."""
-    return _engine(os.getpid())
+    return client().api
+
+
+def client() -> DockerClient:
+    """Return this process's client with objects for images and containers, as `engine` does."""
+    return _client(os.getpid())
 
 
 def why_not() -> str | None:
@@ -37,7 +42,8 @@ def why_not() -> str | None:
 
 @contextlib.contextmanager
 def engine_errors(what: str) -> Iterator[None]:
-    """Turn errors of the engine while it does `what` into SandboxErrors."""
+    """Turn errors of the engine while it does `what` into SandboxErrors with a way out."""
+    client()  # says what is missing; the imports below would not
     import docker
     import requests
 
@@ -46,7 +52,8 @@ def engine_errors(what: str) -> Iterator[None]:
     except docker.errors.ImageNotFound as error:
         raise SandboxError(
             f"cannot {what}: {error.explanation or error}",
-            "nothing is pulled: load it, or make it (`cwm image base` makes the default one)",
+            "nothing is pulled: load it, or make it (`cwm image base` makes the default one); "
+            "`docker images` lists what is there",
         ) from error
     except docker.errors.APIError as error:
         text = str(error.explanation or error)
@@ -65,21 +72,21 @@ async def in_thread(function: Callable[[], Value]) -> Value:
 
 
 @functools.lru_cache(maxsize=1)
-def _engine(pid: int) -> APIClient:
+def _client(pid: int) -> DockerClient:
     try:
         import docker
     except ImportError as error:
         raise SandboxError(
-            "the Docker sandbox needs Docker's SDK", "pip install 'cwm-forager[docker]'"
+            "containers and images need Docker's SDK", "pip install 'cwm-forager[docker]'"
         ) from error
     try:
-        client = docker.from_env(timeout=TIMEOUT_S, max_pool_size=THREADS).api
-        client.ping()
+        made = docker.from_env(timeout=TIMEOUT_S, max_pool_size=THREADS)
+        made.ping()
     except (docker.errors.DockerException, OSError) as error:
         raise SandboxError(
             f"no Docker engine answers: {error}", "start dockerd, or set DOCKER_HOST"
         ) from error
-    return client
+    return made
 
 
 @functools.lru_cache(maxsize=1)

@@ -26,21 +26,9 @@ from cwm_forager.grading.crossing import cross
 from cwm_forager.grading.verdict import Result, Verdict
 from cwm_forager.tasks.instance import Instance
 from cwm_forager.tasks.logs import parse_log
-from cwm_forager.tasks.patches import is_config_file, is_test_file
+from cwm_forager.tasks.patches import CONFIG_NAMES, is_config_file, is_test_file
 from cwm_forager.tasks.place import apply_patch, command, git_apply, open_repository, reason
 
-GUARDED_NAMES = [
-    "conftest.py",
-    "pytest.ini",
-    ".pytest.ini",
-    "pytest.toml",
-    ".pytest.toml",
-    "tox.ini",
-    "setup.cfg",
-    "pyproject.toml",
-    "sitecustomize.py",
-    "usercustomize.py",
-]
 _MARGIN_S = 60.0
 _BLAMED = 5
 
@@ -160,7 +148,7 @@ async def _orders(sandbox: Sandbox, instance: Instance) -> dict[str, Any]:
         "paths": [path if path.startswith("/") else f"{root}/{path}" for path in paths if path]
         + [root],
         "environment": {"PYTHONDONTWRITEBYTECODE": "1"},
-        "guarded_names": GUARDED_NAMES,
+        "guarded_names": sorted(CONFIG_NAMES),
         "guarded_files": guarded,
         "tests": _in_order(instance),
         "fail_fast": True,

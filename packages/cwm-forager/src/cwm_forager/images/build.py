@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from cwm_core.errors import CwmError, RunError
 from cwm_core.sandbox.base import ExecResult
+from cwm_forager.docker.engine import engine_errors
 from cwm_forager.docker.labels import labels_of
 from cwm_forager.images.config import BuildConfig
-from cwm_forager.images.container import BuildContainer, engine_errors
+from cwm_forager.images.container import BuildContainer
 from cwm_forager.images.manifest import WORKDIR, ImageManifest
 from cwm_forager.images.outcomes import RunReport
 from cwm_forager.images.package_index import PLACE, IndexAccess
@@ -255,10 +256,11 @@ class Builder:
     def _known(self, tag: str) -> bool:
         import docker
 
-        try:
-            self._client.images.get(tag)
-        except docker.errors.ImageNotFound:
-            return False
+        with engine_errors(f"look for the image {tag}"):
+            try:
+                self._client.images.get(tag)
+            except docker.errors.ImageNotFound:
+                return False
         return True
 
     def _size(self, tag: str) -> int:

@@ -7,13 +7,13 @@ import contextlib
 import io
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cwm_core.env.concurrency import uninterrupted
-from cwm_core.errors import RunError
 from cwm_core.sandbox.base import ExecResult, SandboxError
+from cwm_forager.docker.engine import engine_errors
 from cwm_forager.docker.frames import STDERR, STDOUT, frames
 from cwm_forager.docker.labels import labels_of
 
@@ -24,52 +24,6 @@ if TYPE_CHECKING:
 OUTPUT_BYTES = 10 * 2**20
 _KILLED = 137
 Value = TypeVar("Value")
-
-
-class EngineMissingError(RunError):
-    """There is no Docker engine, or it refuses to talk."""
-
-
-def connect() -> DockerClient:
-    """Return a client of the engine; EngineMissingError says why there is none."""
-    try:
-        import docker
-    except ImportError as error:
-        raise EngineMissingError(
-            "images need Docker's SDK", "pip install 'cwm-forager[docker]'"
-        ) from error
-    try:
-        client = docker.from_env(timeout=600)
-        client.ping()
-    except (docker.errors.DockerException, OSError) as error:
-        raise EngineMissingError(
-            f"no Docker engine answers: {error}", "start dockerd, or set DOCKER_HOST"
-        ) from error
-    return client
-
-
-@contextlib.contextmanager
-def engine_errors(what: str) -> Iterator[None]:
-    """Turn errors of the engine while it does `what` into a RunError with a way out."""
-    import docker
-    import requests
-
-    try:
-        yield
-    except docker.errors.ImageNotFound as error:
-        raise RunError(
-            f"cannot {what}: {error.explanation or error}",
-            "build or load that image first; `docker images` lists what is there",
-        ) from error
-    except docker.errors.APIError as error:
-        text = str(error.explanation or error)
-        full = "no space left on device" in text
-        hint = "free space where Docker keeps its data: `docker system df`" if full else None
-        raise RunError(f"cannot {what}: {text}", hint) from error
-    except (requests.exceptions.RequestException, OSError) as error:
-        raise EngineMissingError(
-            f"cannot {what}: the engine does not answer: {error}", "is dockerd still running?"
-        ) from error
 
 
 class BuildContainer:
@@ -233,7 +187,7 @@ class BuildContainer:
         """Delete the container."""
 
         def remove() -> None:
-            with contextlib.suppress(RunError), engine_errors("delete a container"):
+            with contextlib.suppress(SandboxError), engine_errors("delete a container"):
                 self._container.remove(force=True, v=True)
 
         await self._thread(remove)

@@ -15,7 +15,7 @@ from cwm_core.sandbox.base import ExecResult, SandboxError
 from cwm_forager.images.manifest import TestRecord
 from cwm_forager.images.outcomes import CRASHED, RunReport, check_with_junit, read_report
 
-INSIDE = ("cwm_probe.py", "cwm_reach.py", "cwm_forks.py")
+INSIDE = ("cwm_probe.py", "cwm_reach.py", "cwm_imports.py", "cwm_forks.py")
 OPTIONS = (
     *("-p", "cwm_probe"),
     *("-p", "no:cacheprovider"),

@@ -15,9 +15,9 @@ from cwm_core.env.concurrency import gather_all, run_sync
 from cwm_core.errors import CwmError, RunError
 from cwm_core.progress import progress
 from cwm_core.rundir import RunDir
+from cwm_forager.docker.engine import client as engine_client
 from cwm_forager.images.build import Builder, check_space, prune_layers
 from cwm_forager.images.config import BuildConfig
-from cwm_forager.images.container import connect
 from cwm_forager.images.manifest import MANIFEST, ImageManifest
 from cwm_forager.images.package_index import access_of_this_machine
 from cwm_forager.images.source import name_of
@@ -44,7 +44,7 @@ def build_images(config: BuildConfig, run: RunDir) -> Built:
 
 
 async def _build_images(config: BuildConfig, run: RunDir) -> Built:
-    client = await asyncio.to_thread(connect)
+    client = await asyncio.to_thread(engine_client)
     access = await asyncio.to_thread(access_of_this_machine)
     builder = Builder(config, client, access, config.strategy.build())
     built, slots = Built(), asyncio.Semaphore(config.parallel)

@@ -139,7 +139,7 @@ class Chooser:
                 unified_diff(target.path, original, new),
                 (name,),
                 (target.name,),
-                None if affected is None else frozenset(affected),
+                frozenset(affected),
                 getattr(self._mutators[name][0], "explanation", ""),
             )
         return None
@@ -181,16 +181,13 @@ class Chooser:
             if not _differs(target.source, source) or not _parses(new):
                 continue
             affected = self._reach.affected(original, source, self._trees)
-            both = None
-            if affected is not None and first.tests is not None:
-                both = first.tests | affected
             return replace(
                 first,
                 text=new,
                 patch=unified_diff(first.path, self._sources[first.path], new),
                 operators=(*first.operators, name),
                 functions=(*first.functions, target.name),
-                tests=both,
+                tests=first.tests | affected,
             )
         return first
 

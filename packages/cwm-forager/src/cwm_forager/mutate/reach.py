@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cwm_core.errors import DataError
+from cwm_forager.mutate.imports import Imports
 from cwm_forager.mutate.targets import Target
 
 _LOOKING = frozenset(
@@ -35,6 +36,9 @@ class Reach:
     """Tests whose code says a name, as a variable, attribute or short string."""
     looking: set[str] = field(default_factory=set)
     """Tests whose code looks names up in other ways."""
+    known: set[str] = field(default_factory=set)
+    """All tests."""
+    imports: Imports = field(default_factory=Imports)
     modules: set[str] = field(default_factory=set)
     """Modules from outside of the repository that were imported."""
 
@@ -48,6 +52,8 @@ class Reach:
     def _add(self, found: Mapping[str, Any]) -> None:
         codes = [(str(path), int(line)) for path, line, _ in found["codes"]]
         names = [frozenset(map(str, words)) for _, _, words in found["codes"]]
+        self.imports.add(found["imports"], found["early"])
+        self.known.update(test for test in found["reached"] if test)
         for test, indices in found["reached"].items():
             for index in indices:
                 if not test:
@@ -75,24 +81,30 @@ class Reach:
         """Return the tests that enter a target or a function inside of it."""
         return {test for code in self.functions(target) for test in self.tests.get(code, ())}
 
-    def affected(self, target: Target, source: str, trees: Iterable[ast.Module]) -> set[str] | None:
-        """Return the tests that could end otherwise with another source; None: any could.
+    def importing(self, path: str) -> set[str]:
+        """Return the tests that a change at the import of a file could reach."""
+        entering = {test for code, tests in self.tests.items() if code[0] == path for test in tests}
+        return entering | {each for each in self.known if self.imports.could_import(each, path)}
+
+    def affected(self, target: Target, source: str, trees: Iterable[ast.Module]) -> set[str]:
+        """Return the tests that could end otherwise with another source.
 
         A function whose body alone changes matters to the tests that enter it. A change of its
         signature, decorators, name or existence matters to the tests that say its name; where
-        code that runs at import says it, or the name is special, to all.
+        code that runs at import says it or runs it, or the name is special, to all tests that
+        could have imported its file.
         """
-        if any(code in self.always for code in self.functions(target)):
-            return None
         entering = self.entering(target)
-        if target.scope == "function" and same_outside(target.source, source):
-            return entering | self.opaque
+        at_import = any(code in self.always for code in self.functions(target))
         name = target.name.rpartition(".")[2]
-        if target.scope != "function" or name.startswith("__") or not source.strip():
-            return None
-        if any(mentioned_at_import(tree, name) for tree in trees):
-            return None
-        return entering | self.opaque | self.looking | self.mentions.get(name, set())
+        if not at_import and target.scope == "function":
+            if same_outside(target.source, source):
+                return entering | self.opaque
+            special = name.startswith("__") or not source.strip()
+            if not special and not any(mentioned_at_import(tree, name) for tree in trees):
+                saying = self.looking | self.mentions.get(name, set())
+                return entering | self.opaque | (saying & self.importing(target.path))
+        return self.importing(target.path) | self.opaque
 
 
 def same_outside(old: str, new: str) -> bool:

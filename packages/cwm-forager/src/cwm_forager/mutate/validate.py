@@ -119,9 +119,7 @@ class Validator:
         return verdicts
 
     def _selected(self, candidate: Candidate, full: bool) -> frozenset[str]:
-        if full or candidate.tests is None:
-            return self._baseline.reliable
-        return candidate.tests & self._baseline.reliable
+        return self._baseline.reliable if full else candidate.tests & self._baseline.reliable
 
     def _job(self, candidate: Candidate, tests: frozenset[str], place: str) -> dict[str, object]:
         limits = self._baseline.limits(sorted(tests))

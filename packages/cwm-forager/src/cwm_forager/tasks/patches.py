@@ -12,7 +12,7 @@ from cwm_core.errors import DataError
 
 _TEST_DIRS = frozenset({"test", "tests", "testing", "e2e", "__tests__"})
 _TEST_NAME = re.compile(r"(test_.*|.*_tests?|tests?|conftest)\.py")
-_CONFIG_NAMES = frozenset(
+CONFIG_NAMES = frozenset(
     [
         "conftest.py",
         "pytest.ini",
@@ -24,17 +24,20 @@ _CONFIG_NAMES = frozenset(
         "pyproject.toml",
         "sitecustomize.py",
         "usercustomize.py",
-        "noxfile.py",
-        ".coveragerc",
-        ".git",
-        ".gitattributes",
-        ".gitmodules",
-        "pytest.py",
-        "_pytest",
-        "pluggy",
-        "pluggy.py",
     ]
 )
+"""Files that steer how pytest or the interpreter run, wherever they lie."""
+_CLOSED_NAMES = CONFIG_NAMES | {
+    "noxfile.py",
+    ".coveragerc",
+    ".git",
+    ".gitattributes",
+    ".gitmodules",
+    "pytest.py",
+    "_pytest",
+    "pluggy",
+    "pluggy.py",
+}
 _CLOSED_DIRS = frozenset(
     {".git", ".venv", "venv", ".tox", ".nox", "site-packages", "__pycache__", ".eggs", ".hg"}
 )
@@ -60,7 +63,7 @@ def is_config_file(path: str) -> bool:
     ):
         return True
     names = {pure.name, pure.parts[0]} if pure.parts else set()
-    return bool(names & _CONFIG_NAMES) or pure.suffix in _CLOSED_SUFFIXES
+    return bool(names & _CLOSED_NAMES) or pure.suffix in _CLOSED_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 
+import cwm_imports
 import pytest
 
 LINES_PER_CALL = 1_000
@@ -38,6 +39,7 @@ class Reach:
         self._test = ""
         self._shared = 0
         self._calls = {}
+        self._early = set()
         sys.addaudithook(self._audit)
         threading.settrace(self._enter)
         sys.settrace(self._enter)
@@ -106,6 +108,11 @@ class Reach:
         named = isinstance(path, str) and path.endswith(".py")
         return named and os.path.realpath(path).startswith(self._root)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self):
+        """What is loaded before any test file serves all of them."""
+        self._early = set(cwm_imports.files_of(self._root).values())
+
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item):
         """Attribute what runs to a test."""
@@ -134,6 +141,8 @@ class Reach:
             "lines": {path: sorted(lines) for path, lines in self._lines.items()},
             "opaque": sorted(self._opaque),
             "modules": self._foreign_modules(),
+            "imports": cwm_imports.graph(self._root),
+            "early": sorted(self._early),
         }
         with open(self._out, "w", encoding="ascii") as file:
             json.dump(found, file)
