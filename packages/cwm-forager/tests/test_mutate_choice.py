@@ -83,6 +83,8 @@ def reach_of(**more: object) -> Reach:
         "lines": {"a.py": [11, 21]},
         "opaque": ["t::process"],
         "modules": ["json"],
+        "imports": {},
+        "early": [],
         **more,
     }
     reach = Reach()
@@ -96,7 +98,8 @@ def test_a_changed_body_matters_to_the_tests_that_enter_it() -> None:
     size = found["size"]
     changed = size.source.replace("len", "sum")
     assert reach.affected(size, changed, trees) == {"t::size", "t::process"}
-    assert reach.affected(found["Stack"], "class Stack: pass\n", trees) is None
+    everything = {"t::top", "t::size", "t::process"}
+    assert reach.affected(found["Stack"], "class Stack: pass\n", trees) == everything
 
 
 def test_a_changed_signature_matters_to_the_tests_that_say_the_name() -> None:
@@ -109,14 +112,27 @@ def test_a_changed_signature_matters_to_the_tests_that_say_the_name() -> None:
     affected = reach.affected(size, changed, [ast.parse(TEXT)])
     assert affected == {"t::size", "t::mentions", "t::looks", "t::process"}
     alias = [ast.parse(TEXT + "length = size\n")]
-    assert reach.affected(size, changed, alias) is None
-    assert reach.affected(size, "", [ast.parse(TEXT)]) is None
+    everything = {*affected, "t::other"}
+    assert reach.affected(size, changed, alias) == everything
+    assert reach.affected(size, "", [ast.parse(TEXT)]) == everything
+    graph = {"t.py": ["b.py"], "b.py": []}
+    apart = {"": [], "t.py::size": [0], "t.py::mentions": [1]}
+    reach = reach_of(codes=codes, reached=apart, imports=graph)
+    affected = reach.affected(size, changed, [ast.parse(TEXT)])
+    assert affected == {"t.py::size", "t::process"}
 
 
-def test_what_runs_at_import_matters_to_all() -> None:
+def test_what_runs_at_import_matters_to_the_tests_that_could_import_it() -> None:
     found = {target.name: target for target in targets("a.py", TEXT)}
-    reach = reach_of(reached={"": [2], "t::size": [2]})
-    assert reach.affected(found["size"], "def size(stack):\n    pass\n", []) is None
+    reached = {"": [2], "t.py::one": [], "u.py::two": [], "v.py::three": [], "w.py::four": [2]}
+    graph = {"t.py": ["b.py"], "b.py": ["a.py"], "u.py": [], "w.py": []}
+    source = "def size(stack):\n    pass\n"
+    reach = reach_of(reached=reached, imports=graph)
+    wanted = {"t.py::one", "v.py::three", "w.py::four", "t::process"}
+    assert reach.affected(found["size"], source, []) == wanted
+    for shared in ({"imports": {**graph, "c/conftest.py": ["b.py"]}}, {"early": ["a.py"]}):
+        reach = reach_of(**{"reached": reached, "imports": graph, **shared})
+        assert reach.affected(found["size"], source, []) == {*wanted, "u.py::two"}
 
 
 def test_becoming_a_generator_is_seen_from_outside() -> None:

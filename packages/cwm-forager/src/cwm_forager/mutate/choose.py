@@ -34,8 +34,8 @@ class Candidate:
     patch: str
     operators: tuple[str, ...]
     functions: tuple[str, ...]
-    tests: frozenset[str] | None
-    """Tests that could end otherwise; None: all."""
+    tests: frozenset[str]
+    """Tests that could end otherwise."""
     explanation: str = ""
 
     @property

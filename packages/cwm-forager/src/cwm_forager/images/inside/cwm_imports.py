@@ -8,7 +8,9 @@ import ast
 import os
 import sys
 
-DYNAMIC = frozenset(("import_module", "__import__", "pkgutil", "runpy", "entry_points", "run_module"))
+DYNAMIC = frozenset(
+    ("import_module", "__import__", "pkgutil", "runpy", "entry_points", "run_module")
+)
 """Names by which code imports what no statement says."""
 
 
@@ -34,7 +36,7 @@ def graph(root):
         module = sys.modules[name]
         package = getattr(module, "__package__", None) or ""
         try:
-            with open(os.path.join(root, path), "rb") as file:
+            with open(root + path, "rb") as file:
                 tree = ast.parse(file.read())
         except (OSError, SyntaxError, ValueError):
             edges[path] = everything
@@ -56,7 +58,8 @@ def imported(tree, package):
             yield from _with_parents(base)
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Assign) and any(
-            isinstance(target, ast.Name) and target.id == "pytest_plugins" for target in node.targets
+            isinstance(target, ast.Name) and target.id == "pytest_plugins"
+            for target in node.targets
         ):
             for part in ast.walk(node.value):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
