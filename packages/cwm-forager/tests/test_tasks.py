@@ -17,6 +17,7 @@ from cwm_core.env.concurrency import run_sync
 from cwm_core.env.environment import Task
 from cwm_core.errors import DataError
 from cwm_core.sandbox import bubblewrap
+from cwm_forager.images.manifest import ImageManifest
 from cwm_forager.tasks.formats import file_diff, read_format, swe_bench
 from cwm_forager.tasks.formats import test_ids as read_ids
 from cwm_forager.tasks.instance import instance_of, read_instances, write_instances
@@ -407,6 +408,60 @@ def test_history_gives_sound_tasks(repository: Path, tmp_path: Path) -> None:
     assert len(found.pass_to_pass) == 5
     result = run_sync(validate(local_sandbox(), found, search_copies=False))
     assert (result.valid, result.reason) == (True, "")
+
+
+def merged(root: Path) -> None:
+    """Add a pull request whose merge brings a repair, and one whose tests pass without it."""
+    module, tests = root / "shapes/__init__.py", root / "tests/test_shapes.py"
+    for name, code, test in (
+        ("half", "def half(side):\n    return side / 2\n", "assert shapes.half(4) == 2"),
+        ("idle", "IDLE = 1\n", "assert True"),
+    ):
+        git("checkout", "-qb", name, cwd=root)
+        module.write_text(f"{module.read_text()}\n\n{code}")
+        commit_all(root, f"Add {name}")
+        tests.write_text(f"{tests.read_text()}\n\ndef test_{name}():\n    {test}\n")
+        commit_all(root, f"Test {name}")
+        git("checkout", "-q", "-", cwd=root)
+        git("merge", "-q", "--no-ff", name, "-m", f"Merge {name}: it was missing", cwd=root)
+
+
+@needs_bubblewrap
+def test_from_merges_to_validated_tasks(repository: Path, tmp_path: Path, cwm_cli: Any) -> None:
+    merged(repository)
+    made = cwm_cli(
+        *["forage", "tasks", str(repository), "tasks.jsonl", "format=history", "python=python3"],
+        *["limit=2", f"environment.PYTHONPATH={libraries()}"],
+        "environment.PYTEST_DISABLE_PLUGIN_AUTOLOAD='1'",
+    )
+    assert made.returncode == 0, made.stderr
+    assert [each.tests for each in read_instances(tmp_path / "tasks.jsonl")] == [(), ()]
+    line = ["forage", "validate", "tasks.jsonl", "valid", "sandbox=local", "search_copies=false"]
+    done = cwm_cli(*line, f"sandbox.read_only=[{libraries()}]")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 2 tasks are sound" in done.stdout
+    assert "no test that it changes is repaired by it" in done.stdout
+    (sound,) = read_instances(tmp_path / "valid/tasks.jsonl")
+    assert sound.fail_to_pass == ("tests/test_shapes.py::test_half",)
+    assert "tests/test_shapes.py::test_cube" in sound.pass_to_pass
+    assert sound.problem_statement == "Merge half: it was missing"
+
+
+def test_history_in_an_image(repository: Path, tmp_path: Path) -> None:
+    """The image holds one commit; a patch leads from there to the parent of each candidate."""
+    head = git("rev-parse", "HEAD", cwd=repository).strip()
+    manifest = ImageManifest(
+        name="shapes", source="shapes", commit=head, image="shapes:1", image_id="x", base="b",
+        base_id="y", strategy="heuristic", script="", test_command=("/opt/venv/bin/python", "-m"),
+        environment={"A": "1"},
+    )  # fmt: skip
+    (candidate,) = history(repository, manifest=manifest, environment={"B": "2"})
+    assert (candidate.image, candidate.root) == ("shapes:1", manifest.workdir)
+    assert candidate.environment == {"A": "1", "B": "2"}
+    apply = ["git", "apply", "-"]
+    for patch in (candidate.setup_patch, candidate.test_patch, candidate.gold_patch):
+        subprocess.run(apply, input=patch, text=True, cwd=repository, check=True)
+    assert git("status", "--porcelain", cwd=repository) == ""
 
 
 def test_no_repository(tmp_path: Path) -> None:

@@ -96,7 +96,8 @@ def validate(
 ) -> None:
     """Prove tasks: the gold patch passes, no patch fails, and the fix lies nowhere in the sandbox.
 
-    The sound ones are in OUT/tasks.jsonl. The same command continues what was stopped.
+    Tasks of a history get the tests that their repair makes pass. The sound ones are in
+    OUT/tasks.jsonl. The same command continues what was stopped.
     """
     from cwm_core.cli.work import work_in_run
     from cwm_forager.tasks.config import ValidateConfig

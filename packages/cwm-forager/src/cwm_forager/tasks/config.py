@@ -19,7 +19,7 @@ class TasksConfig(CommandConfig):
     out: Path
     """JSON lines to write."""
     format: Literal["swe-bench", "swe-smith", "swe-gym", "r2e-gym", "mutants", "history"]
-    """What `source` is."""
+    """What `source` is. Tasks of a `history` name no tests yet; `cwm forage validate` finds out."""
     limit: int | None = Field(None, ge=1)
     """Number of instances; null: all."""
     manifest: Path | None = None
@@ -28,6 +28,8 @@ class TasksConfig(CommandConfig):
     """For `mutants` and `history`: a tar file of the repository, for sandboxes without images."""
     python: str = ""
     """For `mutants` and `history`: interpreter that runs the tests; empty: that of the manifest."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """For `history`: variables that tests need, besides the manifest's."""
     statements: Literal["template", "llm"] = "template"
     """Who writes problem statements where the source has none."""
     engine: Annotated[ComponentConfig | None, Slot("engines", default=None)]

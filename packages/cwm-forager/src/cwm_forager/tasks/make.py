@@ -33,15 +33,25 @@ def _instances(config: TasksConfig) -> Iterator[Instance]:
     manifest = ImageManifest.read(config.manifest) if config.manifest else None
     if config.format == "history":
         archives = config.out.with_suffix(".archives") if manifest is None else None
-        python = config.python or "python"
         return history(
-            config.source, archives=archives, manifest=manifest, python=python, limit=config.limit
+            config.source,
+            archives=archives,
+            manifest=manifest,
+            python=config.python or _python(manifest),
+            environment=config.environment,
+            limit=config.limit,
         )
     if config.format == "mutants":
         if manifest is None:
             raise ConfigError("mutants need the manifest of their image", "give manifest=DIR")
         return mutant_instances(config.source, manifest, config.archive, config.python)
     return read_format(config.source, config.format)
+
+
+def _python(manifest: ImageManifest | None) -> str:
+    """Return the interpreter of an image's test command, where it names one."""
+    command = manifest.test_command if manifest is not None else ()
+    return command[0] if command and "python" in command[0] else "python"
 
 
 def _told(config: TasksConfig, instances: list[Instance]) -> list[Instance]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cwm_core.components import ComponentConfig
@@ -31,10 +31,12 @@ def history(
     archives: Path | None = None,
     manifest: ImageManifest | None = None,
     python: str = "python",
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Instance]:
     """Yield candidates, newest first; their tests are unknown yet (see `measured`).
 
-    `archives` is a directory for tar files of the parents, for sandboxes without images.
+    `archives` is a directory for tar files of the parents, for sandboxes without images. With a
+    `manifest`, a patch leads from the image's commit to each parent.
 
     Raises:
         DataError: `repository` is no git repository.
@@ -47,9 +49,9 @@ def history(
         candidate = _candidate(repository, commit, parents[0])
         if candidate is None:
             continue
-        yield candidate.model_copy(
-            update=_place(repository, candidate, image, archives, manifest, python)
-        )
+        values = _place(repository, candidate, image, archives, manifest, python)
+        values["environment"] = {**_environment(manifest), **(environment or {})}
+        yield candidate.model_copy(update=values)
         count += 1
         if limit is not None and count >= limit:
             return
@@ -93,14 +95,23 @@ def _place(
 ) -> dict[str, object]:
     values: dict[str, object] = {"image": image, "python": python}
     if manifest is not None:
-        values |= {"image": manifest.image, "environment": manifest.environment}
-        values |= {"root": manifest.workdir}
+        values |= {"image": manifest.image, "root": manifest.workdir}
+        values["setup_patch"] = _way_back(repository, manifest.commit, candidate.base_commit)
     if archives is not None:
         archives.mkdir(parents=True, exist_ok=True)
         path = archives / f"{candidate.base_commit}.tar"
         _git(repository, "archive", "-o", str(path.resolve()), candidate.base_commit)
         values |= {"archive": str(path.resolve()), "root": "repo"}
     return values
+
+
+def _environment(manifest: ImageManifest | None) -> Mapping[str, str]:
+    return {} if manifest is None else manifest.environment
+
+
+def _way_back(repository: Path, commit: str, parent: str) -> str:
+    options = ("--no-color", "--no-ext-diff", "--no-renames", "--binary")
+    return _git(repository, "diff", *options, commit, parent)
 
 
 async def measured(config: ComponentConfig, candidate: Instance) -> Instance | None:

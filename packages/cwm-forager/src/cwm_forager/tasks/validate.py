@@ -13,6 +13,7 @@ from cwm_core.sandbox.base import Sandbox
 from cwm_forager.grading.grade import grade, run_tests
 from cwm_forager.grading.verdict import Result, Verdict
 from cwm_forager.tasks.instance import Instance
+from cwm_forager.tasks.mirror import measured
 from cwm_forager.tasks.patches import touched
 from cwm_forager.tasks.place import apply_patch, open_repository
 
@@ -53,8 +54,9 @@ async def validate(
 
     Without a patch every fail-to-pass test must not pass and every pass-to-pass test must; with the
     gold patch all must pass, by the same judgement that agents get. Tests that pass although their
-    bodies were made to fail are noted in ``metadata["control_exempt"]``. Nothing is raised for an
-    instance that is broken in whatever way.
+    bodies were made to fail are noted in ``metadata["control_exempt"]``. An instance that names no
+    tests, from a repository's history, gets those that its test patch changes. Nothing is raised
+    for an instance that is broken in whatever way.
     """
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -70,10 +72,15 @@ async def validate(
 async def _validate(
     config: ComponentConfig, instance: Instance, search_copies: bool, keep_reliable: bool
 ) -> Validation:
-    if not instance.fail_to_pass:
-        return Validation(instance, False, "it names no fail-to-pass test")
     if not instance.gold_patch.strip():
         return Validation(instance, False, "it has no gold patch")
+    if not instance.tests and instance.test_patch:
+        candidate = await measured(config, instance)
+        if candidate is None:
+            return Validation(instance, False, "no test that it changes is repaired by it")
+        instance = candidate
+    if not instance.fail_to_pass:
+        return Validation(instance, False, "it names no fail-to-pass test")
     before = await run_tests(config, instance, "")
     if not set(before.outcomes.values()) - {"missing"}:
         return Validation(instance, False, f"no test runs before the repair: {_end(before)}")
