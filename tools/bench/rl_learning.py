@@ -44,7 +44,8 @@ SETTINGS = {
         "tasks.task.max_tokens": "24",
         "batch.groups": "16",
         "group_size": "8",
-        "optimizer.lr": "5e-4",
+        "optimizer.lr": "2e-4",
+        "loss.divisor": "2048",
         "max_staleness": "2",
         "max_steps": "60",
     },
@@ -54,7 +55,8 @@ SETTINGS = {
         "tasks.task.max_tokens": "12",
         "batch.groups": "16",
         "group_size": "8",
-        "optimizer.lr": "5e-4",
+        "optimizer.lr": "2e-4",
+        "loss.divisor": "512",
         "max_staleness": "2",
         "max_steps": "60",
     },
@@ -88,7 +90,8 @@ def main() -> None:
     parser.add_argument("task", choices=list(SETTINGS))
     parser.add_argument("--model", type=Path, required=True, help="to start from")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--data", type=Path, help="traces with the splits train and test")
+    parser.add_argument("--data", type=Path, help="traces to learn from")
+    parser.add_argument("--heldout", type=Path, help="traces to measure on; by default of --data")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tasks", type=int, default=400, help="held-out tasks")
     parser.add_argument("overrides", nargs="*", help="of cwm rl train, after --")
@@ -97,7 +100,7 @@ def main() -> None:
     options = {}
     if given.task == "output":
         settings["environments.task.data"] = str(given.data)
-        options["data"] = given.data
+        options["data"] = given.heldout or given.data
     settings |= dict(word.split("=", 1) for word in given.overrides)
     heldout = registry().make("environments", settings["environments.task"], **options)
 
