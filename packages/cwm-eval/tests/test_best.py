@@ -346,6 +346,11 @@ def test_runs_without_programs_and_unfinished_ones(
     assert "math500 asks for no programs" in fails(["run=math"], capsys)
 
 
+def test_programs_are_no_predictions(graded: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["eval", "predictions", "graded", "--out", "p.jsonl"]) == 2
+    assert "answers to humaneval, no patches" in capsys.readouterr().err
+
+
 def test_nothing_to_choose_by(
     graded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -162,6 +162,7 @@ def test_engine_failures_are_reported_and_tried_again(
     write(records[:9])
     text = fails(arguments, capsys)
     assert "3 of 12 tasks could not be evaluated" in text and "tries them again" in text
+    assert "most often EngineError: the script has no completion for a prompt of" in text
     found = results(tmp_path / "run")
     assert found["counts"]["infrastructure_failures"] == 3
     assert found["metrics"]["trace_exact"] | {"low": 0, "high": 0} == {

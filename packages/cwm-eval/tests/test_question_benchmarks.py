@@ -211,6 +211,20 @@ BAD: list[tuple[str, list[dict[str, Any]], str, str]] = [
     ("humaneval", [{k: v for k, v in HUMAN.items() if k != "test"}], "", "'base_input' is missing"),
     ("humaneval", [HUMAN, HUMAN], "", "holds the problem 'T/0' twice"),
     ("humaneval", [], "", "holds no row"),
+    ("humaneval", [{**HUMAN, "test": None}], "", "'base_input' is missing"),
+    ("humaneval", [{**HUMAN, "test": "def check(:"}], "", "T/0: the test is no valid Python"),
+    ("humaneval", [{**HUMAN, "test": "x = 1"}], "", "the test does not define 'check'"),
+    ("humaneval", [{**HUMAN, "entry_point": "down"}], "", "solution does not define 'down'"),
+    ("mbpp", [{**MBPP, "test_list": []}], "", "task 11 has no tests"),
+    ("mbpp", [{**MBPP, "test_list": [1]}], "", "task 11: test_list holds what is no text"),
+    ("mbpp", [{**MBPP, "test_list": ["assert f("]}], "", "task 11: a test is no valid Python"),
+    ("cruxeval_output", [{**CRUX[0], "code": "x = 1"}], "", "a: the code does not define 'f'"),
+    ("cruxeval_output", [{**CRUX[0], "output": "1 +"}], "", "a: the output is no valid Python"),
+    ("cruxeval_input", [{**CRUX[0], "input": "1)"}], "", "a: the call is no valid Python"),
+    ("aime", [{**AIME, "answer": "x"}], "", "answer 'x' is no integer from 0 to 999"),
+    ("bigobench", [{**BIGO, "time_complexity_inferred": "fast"}], "", "'fast' is no complexity"),
+    ("livecodebench", [{**LCB, "public_test_cases": "[{}]"}], "", "public_test_cases of q1 are no"),
+    ("livecodebench", [{**LCB, "metadata": "[1]"}], "", "metadata of q1 are no object"),
     ("mbpp", [{**MBPP, "task_id": 5}], "", "no task of the test split"),
     ("livecodebench", [LCB], "benchmark.start=2025-01-01", "no contest from 2025-01-01"),
     ("livecodebench", [{**LCB, "contest_date": "soon"}], "", "'soon' is no date"),
@@ -221,7 +235,7 @@ BAD: list[tuple[str, list[dict[str, Any]], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("case", BAD, ids=lambda case: f"{case[0]}-{case[3][:20]}")
+@pytest.mark.parametrize("case", BAD, ids=lambda case: f"{case[0]}-{case[3][:40]}")
 def test_bad_files_are_explained(
     case: tuple[str, list[dict[str, Any]], str, str],
     asking: Callable[[Case], list[str]],

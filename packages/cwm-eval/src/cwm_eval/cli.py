@@ -102,10 +102,10 @@ def predictions(
     sample: Annotated[int, typer.Option("--sample", help="Which of several per instance.")] = 0,
 ) -> None:
     """Write the patches of a run as predictions for the official harness of SWE-bench."""
-    from cwm_eval.benchmarks.predictions import write_predictions
+    from cwm_eval.benchmarks.predictions import patches, write_predictions
     from cwm_eval.results import load_run
 
-    count = write_predictions(load_run(run).samples, model, out, sample)
+    count = write_predictions(patches(load_run(run)), model, out, sample)
     typer.echo(f"{count} predictions: {out}")
 
 

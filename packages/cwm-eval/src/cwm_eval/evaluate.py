@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from cwm_eval.report.page import write_report
 from cwm_eval.report.text import examples_text
 from cwm_eval.results import SAMPLES, EvalRun, load_run, origin_of, write_results
 from cwm_eval.runner import Runner
-from cwm_eval.samples import SampleFile
+from cwm_eval.samples import Sample, SampleFile
 from cwm_eval.stored import StoredAnswers, read_answers
 
 
@@ -150,10 +151,17 @@ def finish(
     if failed:
         raise RunError(
             f"{failed} of {found.results['counts']['tasks']} tasks could not be evaluated (reasons "
-            f"in {run.path / SAMPLES}); {run.path / 'results.json'} covers the others",
+            f"in {run.path / SAMPLES}; most often {_usual_error(found.samples)}); "
+            f"{run.path / 'results.json'} covers the others",
             "see that the engine works, then start the same command again: it tries them again",
         )
     return found
+
+
+def _usual_error(samples: Sequence[Sample]) -> str:
+    errors = [each.error for each in samples if each.error is not None]
+    told = Counter(f"{error['kind']}: {error['message']}"[:300] for error in errors)
+    return told.most_common(1)[0][0]
 
 
 def tell(found: EvalRun, run: RunDir) -> None:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from cwm_core.env.environment import Task
+from cwm_core.errors import DataError
 from cwm_eval.benchmarks.questions import (
     NO_ANSWER,
     RIGHT,
@@ -49,6 +50,13 @@ class BigOBench(QuestionEnvironment):
             "solution_code": str,
             label: str,
         }
+        rows = read_rows(config.data, fields, config.split)
+        for number, row in enumerate(rows, start=1):
+            if not complexities(row[label]):
+                raise DataError(
+                    f"{config.data} row {number}: {label} {row[label][:40]!r} is no complexity",
+                    "it must be in big-O notation, such as O(n*logn)",
+                )
         tasks = [
             Task(
                 f"{row['problem_id']}/{row['solution_id']}",
@@ -56,7 +64,7 @@ class BigOBench(QuestionEnvironment):
                 {"kind": row[label]},
                 config.split,
             )
-            for row in read_rows(config.data, fields, config.split)
+            for row in rows
         ]
         chosen = drawn(unique(tasks, config.data), config.bound(limit), config.seed)
         super().__init__(chosen, reasoning=config.reasoning)

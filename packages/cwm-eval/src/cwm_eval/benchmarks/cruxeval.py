@@ -10,6 +10,7 @@ from cwm_core.errors import ConfigError, DataError
 from cwm_core.trace.codec import LenientTrace, parse_lenient, prompt_ids, render_ids
 from cwm_core.trace.frames import START_OF_TRACE, Event, Frame, Trace
 from cwm_eval.benchmarks import answers
+from cwm_eval.benchmarks.checked_python import check_python
 from cwm_eval.benchmarks.graded_code import CodeEnvironment, graded
 from cwm_eval.benchmarks.questions import NO_ANSWER, WRONG, Grade, drawn, unique
 from cwm_eval.benchmarks.rows import read_rows
@@ -84,6 +85,11 @@ _STEPS = "Execute the program step by step before arriving at an answer."
 def read_tasks(config: Any, limit: int | None) -> list[Task]:
     """Return the problems of a CRUXEval file; raises `DataError`."""
     rows = read_rows(config.data, FIELDS, config.split)
+    for row in rows:
+        where = f"{config.data}, {row['id']}"
+        check_python(row["code"], f"{where}: the code", defines=ENTRY)
+        check_python(f"{ENTRY}({row['input']})", f"{where}: the call", mode="eval")
+        check_python(row["output"], f"{where}: the output", mode="eval")
     tasks = unique((Task(row["id"], row, {}, config.split) for row in rows), config.data)
     return drawn(tasks, config.bound(limit), config.seed)
 

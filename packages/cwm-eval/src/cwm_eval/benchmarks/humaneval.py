@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cwm_core.env.environment import Task
 from cwm_core.errors import DataError
 from cwm_eval.benchmarks import answers
+from cwm_eval.benchmarks.checked_python import check_python
 from cwm_eval.benchmarks.graded_code import ProgramEnvironment, ProgramTest, graded
 from cwm_eval.benchmarks.questions import NO_ANSWER, Grade, drawn, unique
 from cwm_eval.benchmarks.rows import Row, check_row, read_rows
@@ -52,8 +53,7 @@ class HumanEval(ProgramEnvironment):
     def __init__(self, config: HumanEvalTasks, limit: int | None) -> None:
         rows = read_rows(config.data, FIELDS, config.split)
         for row in rows:
-            if "test" not in row:
-                check_row(row, PLUS, f"{config.data}, {row['task_id']}")
+            _check(row, f"{config.data}, {row['task_id']}")
         tasks = unique((Task(r["task_id"], r, {}, config.split) for r in rows), config.data)
         super().__init__(
             drawn(tasks, config.bound(limit), config.seed),
@@ -99,6 +99,16 @@ class HumanEval(ProgramEnvironment):
         return [ProgramTest(e) for e in examples(task.data["prompt"], self.entry(task))]
 
 
+def _check(row: Row, where: str) -> None:
+    """Raise `DataError` for a problem whose own solution could not pass."""
+    if row.get("test") is None:
+        check_row(row, PLUS, where)
+    else:
+        check_row(row, {"test": str}, where)
+        check_python(row["test"], f"{where}: the test", defines="check" * bool(row["test"].strip()))
+    check_python(reference(row), f"{where}: the solution", defines=row["entry_point"])
+
+
 def reference(row: Any) -> str:
     """Return prompt and canonical solution."""
     return str(row["prompt"] + row["canonical_solution"])
@@ -140,7 +150,7 @@ def tests(row: Row | Any) -> Tests:
     HumanEval's ``check(candidate)``; for HumanEval+ rows with inputs, the reference solution says
     what is expected.
     """
-    if "test" in row and row["test"].strip():
+    if (row.get("test") or "").strip():
         source = f"{row['test']}\ncheck(candidate)\n"
         return Tests(source, entry=row["entry_point"], reference=reference(row))
     inputs = [*row["base_input"], *row["plus_input"]]

@@ -97,6 +97,9 @@ class LiveCodeBench(ProgramEnvironment):
     def __init__(self, config: LiveCodeBenchTasks, limit: int | None) -> None:
         rows = read_rows(config.data, FIELDS, config.split)
         kept = in_window(rows, config.start, config.end, config.data)
+        for row in kept:  # private tests are unpacked when they are needed: they are large
+            _tests(row, "public_test_cases", config.data)
+            _function(row, config.data)
         tasks = unique((_task(row, config.split) for row in kept), config.data)
         super().__init__(
             drawn(tasks, config.bound(limit), config.seed),
@@ -142,7 +145,7 @@ class LiveCodeBench(ProgramEnvironment):
         return await self.grader.check(PREAMBLE + code, self._call(row, code, case))
 
     def _call(self, row: Mapping[str, Any], code: str, case: Mapping[str, Any]) -> Tests:
-        name = json.loads(row["metadata"] or "{}").get("func_name", "")
+        name = _function(row, self._data)
         in_class = answers.defines(code, "Solution")
         called = f"Solution().{name}" if in_class else name
         source = f"assert listed({called}(*data['arguments']), data['expected'])"
@@ -162,8 +165,7 @@ class LiveCodeBench(ProgramEnvironment):
 
     def entry(self, task: Task) -> str:
         """Return the method that is asked for; empty where a program reads and prints."""
-        name = json.loads(task.data["metadata"] or "{}").get("func_name", "")
-        return str(name) if task.data["starter_code"].strip() else ""
+        return _function(task.data, self._data) if task.data["starter_code"].strip() else ""
 
     def statement(self, task: Task) -> str:
         """Return the problem and its starter code."""
@@ -277,23 +279,36 @@ def in_window(rows: Sequence[Row], start: date | None, end: date | None, where: 
 
 def cases(row: Mapping[str, Any], where: str) -> tuple[list[Any], list[Any]]:
     """Return the public and private tests of a problem; raises `DataError`."""
-    found = []
-    for name in ("public_test_cases", "private_test_cases"):
-        place = f"{where}, {name} of {row['question_id']}"
-        tests = packed_json(row[name], place)
-        kinds = ("stdin", "functional")
-        if not isinstance(tests, list) or not all(
-            isinstance(test, dict)
-            and test.get("testtype") in kinds
-            and isinstance(test.get("input"), str)
-            and isinstance(test.get("output"), str)
-            for test in tests
-        ):
-            raise DataError(f"{place} are no tests", "fetch the file again")
-        found.append(tests)
-    if not (found[0] or found[1]):
+    public, private = (
+        _tests(row, name, where) for name in ("public_test_cases", "private_test_cases")
+    )
+    if not (public or private):
         raise DataError(f"{where}: {row['question_id']} has no tests", "fetch the file again")
-    return found[0], found[1]
+    return public, private
+
+
+def _tests(row: Mapping[str, Any], name: str, where: str) -> list[Any]:
+    place = f"{where}, {name} of {row['question_id']}"
+    tests = packed_json(row[name], place)
+    kinds = ("stdin", "functional")
+    if not isinstance(tests, list) or not all(
+        isinstance(test, dict)
+        and test.get("testtype") in kinds
+        and isinstance(test.get("input"), str)
+        and isinstance(test.get("output"), str)
+        for test in tests
+    ):
+        raise DataError(f"{place} are no tests", "fetch the file again")
+    return tests
+
+
+def _function(row: Mapping[str, Any], where: str) -> str:
+    """Return the function that the metadata name; empty where there is none."""
+    place = f"{where}, metadata of {row['question_id']}"
+    metadata = packed_json(row["metadata"], place) if row["metadata"].strip() else {}
+    if not isinstance(metadata, dict):
+        raise DataError(f"{place} are no object", "fetch the file again")
+    return str(metadata.get("func_name") or "")
 
 
 def judged_output(printed: Printed, expected: str) -> Verdict:

@@ -2,6 +2,7 @@ r"""MATH-500 (Lightman et al. 2023) and AIME: a problem, and an answer in ``\box
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from cwm_core.env.environment import Task
@@ -96,7 +97,12 @@ def aime(config: AimeTasks, limit: int | None) -> MathQuestions:
         if config.year is not None and year != config.year:
             continue
         answer = str(row["answer"]).strip()
-        plain = answer.lstrip("0") or "0" if answer.isdigit() else answer
+        if not re.fullmatch(r"\d{1,3}(?:\D.*)?", answer):  # one is published as "336^\circ"
+            raise DataError(
+                f"{config.data} row {number}: answer {answer[:40]!r} is no integer from 0 to 999",
+                "fetch the file again",
+            )
+        plain = str(int(answer)) if answer.isdecimal() else answer
         name = str(row.get("id", row.get("ID", number)))
         data = {**row, "problem": problem, "answer": plain}
         tasks.append(Task(name, data, {} if year is None else {"kind": year}, config.split))

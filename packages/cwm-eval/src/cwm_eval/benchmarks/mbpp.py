@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cwm_core.env.environment import Task
 from cwm_core.errors import DataError
 from cwm_eval.benchmarks import answers
+from cwm_eval.benchmarks.checked_python import check_python
 from cwm_eval.benchmarks.graded_code import ProgramEnvironment, ProgramTest, graded
 from cwm_eval.benchmarks.python_tests import joined, open_names, standard_imports
 from cwm_eval.benchmarks.questions import NO_ANSWER, Grade, drawn, unique
@@ -39,7 +40,9 @@ class Mbpp(ProgramEnvironment):
             sentence: dict[str, type | tuple[type, ...]] = {
                 "prompt" if "prompt" in row else "text": str
             }
-            check_row(row, sentence, f"{config.data}, task {row['task_id']}")
+            where = f"{config.data}, task {row['task_id']}"
+            check_row(row, sentence, where)
+            _check_tests(row, where)
         wanted = rows if config.all_tasks else [r for r in rows if r["task_id"] in EVALUATION]
         if not wanted:
             raise DataError(
@@ -97,6 +100,17 @@ class Mbpp(ProgramEnvironment):
     def runnable(self, program: str) -> str:
         """Return the program with Unix line ends."""
         return joined(program)
+
+
+def _check_tests(row: Row, where: str) -> None:
+    """Raise `DataError` for tests that no solution could pass."""
+    lines = row["test_list"]
+    if not all(isinstance(line, str) for line in lines):
+        raise DataError(f"{where}: test_list holds what is no text", "give a list of assertions")
+    if not lines and not row.get("test"):
+        raise DataError(f"{where} has no tests", "give test_list at least one assertion")
+    for line in (*lines, row.get("test") or ""):
+        check_python(line, f"{where}: a test")
 
 
 def _sentence(row: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from cwm_core.atomic import atomic_write
 from cwm_core.errors import DataError
 from cwm_eval.benchmarks.rows import read_json, read_rows
+from cwm_eval.results import EvalRun
 from cwm_eval.samples import Sample
 
 FIELDS = ("instance_id", "model_name_or_path", "model_patch")
@@ -38,6 +39,16 @@ def read_predictions(path: Path) -> dict[str, str]:
             raise DataError(f"{path} has two predictions for {name}", "keep one per instance")
         patches[name] = patch or ""
     return patches
+
+
+def patches(run: EvalRun) -> list[Sample]:
+    """Return the samples of a run; raises `DataError` where their answers are no patches."""
+    if run.results["benchmark"] != "swebench":
+        raise DataError(
+            f"{run.path} holds answers to {run.results['benchmark']}, no patches",
+            "give a run of benchmark=swebench, or a choice among its patches",
+        )
+    return run.samples
 
 
 def write_predictions(samples: Iterable[Sample], model: str, out: Path, number: int = 0) -> int:
