@@ -18,11 +18,14 @@ from typing import Any
 
 import pytest
 from forager_repository import archive, libraries
+from model_server import ModelServer, running
 
 from cwm_core.config import compose
+from cwm_core.engine.base import EngineError
 from cwm_core.errors import ConfigError, DataError, RunError
 from cwm_core.rundir import open_run
 from cwm_core.sandbox import bubblewrap, leftovers
+from cwm_core.text.tokenizer import train_bpe
 from cwm_forager.images.manifest import ImageManifest, TestRecord
 from cwm_forager.mutate.config import MutateConfig
 from cwm_forager.mutate.pipeline import mutate
@@ -129,10 +132,12 @@ def line(tmp_path: Path, make_plugin: Any) -> list[str]:
     ]
 
 
-def make(line: list[str], out: Path, *more: str) -> tuple[dict[str, Any], list[MutantRecord]]:
-    config = compose("forage mutate", MutateConfig, [*line, f"out={out}", *more])
-    with open_run(out, "forage mutate", config) as opened:
-        report = mutate(config, opened)
+def make(
+    line: list[str], out: Path, *more: str, config: Path | None = None
+) -> tuple[dict[str, Any], list[MutantRecord]]:
+    settings = compose("forage mutate", MutateConfig, [*line, f"out={out}", *more], config)
+    with open_run(out, "forage mutate", settings) as opened:
+        report = mutate(settings, opened)
     return report, list(read_mutants(out))
 
 
@@ -261,3 +266,34 @@ def test_bad_input(line: list[str], tmp_path: Path) -> None:
     for wrong in ("mutators=[no_such]", "mutators=[]", "count=0"):
         with pytest.raises(ConfigError, match=wrong.partition("=")[0]):
             make(line, tmp_path / "none", wrong)
+
+
+def rewritten(prompt: str) -> str:
+    """Break `total`; refuse everything else."""
+    if "def total" not in prompt:
+        return "I would rather not."
+    source = LIBRARY.partition("\n\n\n")[0].replace("result = 0", "result = 1")
+    return f"EXPLANATION: the sum starts too high\n```python\n{source}\n```"
+
+
+def test_a_model_behind_a_server_writes_bugs(line: list[str], tmp_path: Path) -> None:
+    few = ("count=1", "batch=1", "workers=1")
+    tokenizer = train_bpe([LIBRARY] * 20, 700)
+    tokenizer.save(tmp_path / "tokenizer")
+    with running(ModelServer(tokenizer, rewritten, {0: "fail", 1: "cut"})) as server:
+        model = {
+            "name": "llm_rewrite",
+            "tokenizer": str(tmp_path / "tokenizer"),
+            "engine": {"name": "openai", "base_url": server.url},
+        }
+        config = tmp_path / "model.yaml"
+        config.write_text(json.dumps({"mutators": [model]}))
+        _, (record,) = make(line, tmp_path / "out", *few, config=config)
+    assert server.had == ["fail", "cut"]
+    assert record.operators == ("llm_rewrite",)
+    assert record.fail_to_pass == ("tests/test_lib.py::test_total",)
+    assert record.explanation == "the sum starts too high"
+    model["engine"] |= {"base_url": "http://127.0.0.1:9/v1", "retries": 0}
+    config.write_text(json.dumps({"mutators": [model]}))
+    with pytest.raises(EngineError, match="cannot reach"):
+        make(line, tmp_path / "down", *few, config=config)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from cwm_core.errors import CwmError
 from cwm_forager.mutate.base import Mutator
 from cwm_forager.mutate.patches import changed_lines, unified_diff
 from cwm_forager.mutate.reach import Reach, same_outside
@@ -145,7 +146,10 @@ class Chooser:
         return None
 
     def _rewrites(self, target: Target, name: str) -> Iterator[str]:
-        """Yield what a mutator proposes; one that raises is warned about, and gives nothing."""
+        """Yield what a mutator proposes; one that crashes is warned about, and gives nothing.
+
+        Its CwmError, such as a model server that does not answer, is raised: it would come again.
+        """
         random = Random(self._random.getrandbits(64))
         try:
             for count, source in enumerate(
@@ -154,6 +158,8 @@ class Chooser:
                 if count >= TRIES:
                     return
                 yield source
+        except CwmError:
+            raise
         except Exception as error:
             _log.warning("mutator %s failed on %s: %r", name, target.name, error)
 
