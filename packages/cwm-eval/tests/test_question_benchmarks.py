@@ -250,6 +250,14 @@ def test_bad_files_are_explained(
         assert code == 0  # a local file is the split that it is called
 
 
+def test_a_model_is_asked_in_its_own_tokens_only(
+    asking: Callable[[Case], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = ["engine=openai", "engine.base_url=http://127.0.0.1:9/v1", "engine.model=m"]
+    assert run([*asking(("mbpp", "d.json", [MBPP], ())), *server, "out=bad"]) == 2
+    assert "give benchmark.tokenizer=DIR" in capsys.readouterr().err
+
+
 def test_other_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def told(name: str, content: bytes) -> str:
         (tmp_path / name).write_bytes(content)

@@ -13,6 +13,7 @@ from cwm_core.atomic import atomic_write
 from cwm_core.components import ComponentConfig
 from cwm_core.config import CommandConfig
 from cwm_core.engine.base import Engine
+from cwm_core.engine.scripted import ScriptedEngine
 from cwm_core.errors import ConfigError, RunError
 from cwm_core.progress import progress
 from cwm_core.rundir import RunDir, open_run
@@ -84,6 +85,7 @@ async def _measure(config: EvalConfig, path: Path) -> Benchmark:
     try:
         tokenizer = getattr(engine, "tokenizer", None)
         benchmark = config.benchmark.build(tokenizer=tokenizer, limit=config.limit)
+        _check_tokenizer(benchmark, engine)
         if isinstance(engine, GoldEngine) and isinstance(benchmark, AnswersKnown):
             engine.learn(benchmark)
         with (
@@ -97,6 +99,18 @@ async def _measure(config: EvalConfig, path: Path) -> Benchmark:
         close_benchmark(benchmark)
     assert benchmark is not None
     return benchmark
+
+
+def _check_tokenizer(benchmark: Benchmark, engine: Engine) -> None:
+    """Raise `ConfigError` where a model would be asked in tokens that are not its own."""
+    if not isinstance(benchmark, TextBenchmark) or benchmark.config.tokenizer is not None:
+        return
+    replays = isinstance(engine, ScriptedEngine | EmptyEngine)
+    if getattr(engine, "tokenizer", None) is None and not replays:
+        raise ConfigError(
+            "the engine brings no tokenizer, and questions are asked in tokens",
+            "give benchmark.tokenizer=DIR, the model's own",
+        )
 
 
 @contextlib.contextmanager
@@ -160,8 +174,8 @@ def finish(
 
 def _usual_error(samples: Sequence[Sample]) -> str:
     errors = [each.error for each in samples if each.error is not None]
-    told = Counter(f"{error['kind']}: {error['message']}"[:300] for error in errors)
-    return told.most_common(1)[0][0]
+    told = Counter(f"{error['kind']}: {error['message']}" for error in errors)
+    return told.most_common(1)[0][0].splitlines()[0][:300]
 
 
 def tell(found: EvalRun, run: RunDir) -> None:
