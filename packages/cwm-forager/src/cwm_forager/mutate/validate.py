@@ -18,6 +18,8 @@ SLOWER = 10.0
 """How many times longer than on the original a test may take."""
 CRASHED = 99
 """Exit code of a fork that could not even start pytest."""
+CHEAP_REPORTS = "--tb=native"
+"""Nobody reads how tests of mutants fail; pytest's own style takes longer than the tests."""
 LEAST_S = 5.0
 """Seconds that every test may take."""
 
@@ -139,7 +141,7 @@ class Validator:
         start = suite.command.index("pytest") + 1
         batch = {
             "modules": list(self._baseline.modules),
-            "command": suite.command[start:],
+            "command": [*suite.command[start:], CHEAP_REPORTS],
             "root": suite.workdir,
             "plugins": suite.place,
             "jobs": jobs,
