@@ -1,10 +1,12 @@
 """What RL gains: pass@1 on held-out tasks before and after, over several seeds.
 
     cwm quickstart
-    cwm run rl_tools steps=1; cwm run rl_output steps=1     # warm starts (and one step)
+    cwm run rl_tools steps=1
     python tools/bench/rl_learning.py lookup --model runs/rl-tools/warm --out runs/rl-lookup
+    python tools/bench/rl_programs.py --out runs/rl-programs    # then trace them, as it says
+    cwm run rl_output steps=1
     python tools/bench/rl_learning.py output --model runs/rl-output/warm \
-        --data runs/rl-output/tasks --out runs/rl-values
+        --data runs/rl-programs/train --heldout runs/rl-programs/test --out runs/rl-values
 
 pass@1 is the share of right episodes, sampled at temperature 1, one per held-out task. Words after
 `--` are overrides of `cwm rl train`. The same command continues runs that were stopped.
@@ -52,10 +54,10 @@ SETTINGS = {
     "output": {
         "environments.task": "output_prediction",
         "tasks.task.max_turns": "1",
-        "tasks.task.max_tokens": "12",
+        "tasks.task.max_tokens": "8",
         "batch.groups": "16",
         "group_size": "8",
-        "optimizer.lr": "2e-4",
+        "optimizer.lr": "3e-4",
         "loss.divisor": "512",
         "max_staleness": "2",
         "max_steps": "60",

@@ -10,7 +10,6 @@ from cwm_core.plugins import resolve
 
 CONFIGS = {
     ("train",): "cwm_train.loop.config:TrainConfig",
-    ("trace",): "cwm_tracer.collect.config:TraceConfig",
     ("rl", "train"): "cwm_rl.train_config:RlConfig",
     ("rl", "demonstrate"): "cwm_rl.config:DemonstrateConfig",
 }
