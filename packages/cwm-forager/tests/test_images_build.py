@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from model_server import ModelServer, running
 
 from cwm_core.env.concurrency import run_sync
+from cwm_core.text.tokenizer import train_bpe
 from cwm_forager.docker import prune
 from cwm_forager.docker.config import DockerSandboxConfig
 from cwm_forager.docker.engine import engine, why_not
@@ -283,6 +285,43 @@ def check_history(manifest: ImageManifest) -> None:
     assert head == manifest.commit
     assert {name.rpartition("/")[2] for name in refs.split()} <= {"main", "v1"}
     assert rest.split() == ["1", "0", "0"]
+
+
+def work(prompt: str) -> str:
+    """Look, say nothing of use, hand in a broken script, then a good one."""
+    submit = "<tool: submit>\ntest: python -m pytest tests\nscript:\n{}\n</tool>"
+    turns = [
+        "<tool: bash>\nls; cat calc.py\n</tool>",
+        "It looks like a calculator.",
+        submit.format("no-such-command"),
+        submit.format("python -c 'import pytest'"),
+    ]
+    count = prompt.count("<|start_header_id|>assistant<|end_header_id|>") - 1
+    return turns[min(count, len(turns) - 1)]
+
+
+@needs_engine
+def test_a_model_builds_an_image(
+    own: Engine, wheels: Path, tmp_path: Path, cwm_cli: Callable[..., Any]
+) -> None:
+    source = repository(tmp_path / "calc", STABLE)
+    tokenizer = train_bpe(list(STABLE.values()) * 5, 700)
+    tokenizer.save(tmp_path / "tokenizer")
+    with running(ModelServer(tokenizer, work, {1: "fail"})) as server:
+        done = cwm_cli(
+            *["image", "build", str(source), "strategy=repoagent", "strategy.engine=openai"],
+            *[f"strategy.engine.base_url={server.url}", "strategy.tokenizer=tokenizer"],
+            *[f"base={own.base}", f"tag={own.tag}", "network=none", "runs=1", "--out", "made"],
+            timeout_s=550,
+        )
+    assert done.returncode == 0, done.stderr
+    made = ImageManifest.read(tmp_path / "made/calc")
+    assert (made.strategy, outcomes(made)["test_add"]) == ("repoagent", ("passed",))
+    assert "python -c 'import pytest'" in made.script
+    log = (tmp_path / "made/calc/log.txt").read_text()
+    assert "def add(a, b)" in log
+    assert "The script failed." in log
+    assert len(server.prompts) == 5
 
 
 def test_digests_leave_out_what_differs_by_chance() -> None:
