@@ -16,7 +16,7 @@ from cwm_core.atomic import atomic_write
 from cwm_core.config import CommandConfig
 from cwm_core.cores import usable_cores
 from cwm_core.errors import DataError
-from cwm_eval.benchmarks.base import Benchmark, Summary
+from cwm_eval.benchmarks.base import Benchmark, MetricInfo, Summary
 from cwm_eval.config import EvalConfig, GradeConfig
 from cwm_eval.samples import Sample, read_samples
 
@@ -102,7 +102,7 @@ def _default_label(config: EvalConfig | GradeConfig) -> str:
 
 
 def _info(benchmark: Benchmark, name: str) -> dict[str, str]:
-    info = benchmark.metric_infos[name]
+    info = benchmark.metric_infos.get(name, MetricInfo(name.replace("_", " ").capitalize(), ""))
     return {"title": info.title, "about": info.about, "unit": info.unit}
 
 

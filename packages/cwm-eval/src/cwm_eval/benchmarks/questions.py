@@ -6,11 +6,12 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from cwm_core.env.environment import Action, Observation, Task, Transition
 from cwm_core.errors import DataError
 from cwm_eval.benchmarks.answers import without_reasoning
+from cwm_eval.benchmarks.base import MetricInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,9 @@ class QuestionEnvironment(ABC):
     `step` reports the fields of a `Grade` in `info`. A reply whose reasoning never ends is no
     answer when `reasoning` is on. What the sandbox cannot do raises; everything else is a grade.
     """
+
+    score_infos: ClassVar[Mapping[str, MetricInfo]] = {}
+    """How the scores of its grades are shown that no other environment has."""
 
     def __init__(self, tasks: Sequence[Task], *, reasoning: bool = False) -> None:
         self._tasks = tasks

@@ -31,9 +31,12 @@ class TextBenchmark:
         self, config: AsBenchmark, tokenizer: Tokenizer | None = None, limit: int | None = None
     ) -> None:
         self.config = config
-        self.metric_infos: Mapping[str, MetricInfo] = text_metrics.infos(config.ks)
         self.tokenizer = chosen_tokenizer(config, tokenizer)
         self.environment = config.make(self.tokenizer, limit)
+        self.metric_infos: Mapping[str, MetricInfo] = {
+            **text_metrics.infos(config.ks),
+            **self.environment.score_infos,
+        }
         names = self.tokenizer.special_ids
         self.stops = tuple(names[name] for name in STOP_TOKENS if name in names)
 

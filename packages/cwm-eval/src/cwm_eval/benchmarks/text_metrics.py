@@ -85,7 +85,8 @@ def _metrics(samples: Sequence[Sample], ks: Sequence[int]) -> Iterator[tuple[str
         yield "all", mean_of([float(all(right[n])) for n in problems], problems)
     for name, judge in (("answered", _answered), ("finished", _finished)):
         yield name, proportion([judge(s.result) for s in _flat(groups)], clusters)
-    for name in _SCORES:
+    given = {name for s in _flat(groups) if s.result for name in s.result["scores"]}
+    for name in (*_SCORES, *sorted(given - _SCORES.keys())):
         scored = [s for s in _flat(groups) if s.result and name in s.result["scores"]]
         if scored:
             values = [float(s.result["scores"][name]) for s in scored if s.result]
