@@ -83,9 +83,8 @@ def logprobs_of(model: CwmForCausalLM, part: Part, bf16: bool = False) -> tuple[
     """Return log-probabilities and entropies of the trained tokens, in their order.
 
     The model's `head_loss` must be `token_logprobs`. With `bf16` everything is computed from
-    weights rounded to bf16, residual stream and norms included, since engines do so: autocast,
-    which keeps these in fp32, is further from them by an order of magnitude. The gradient arrives
-    at the fp32 weights.
+    weights rounded to bf16, residual stream and norms included, since engines do so; autocast
+    keeps these in fp32. The gradient arrives at the fp32 weights.
     """
     batch = part.batch
     inputs = (batch.ids_bt, batch.positions_bt, batch.document_bt)
