@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import compileall
 import json
 import random
 import shutil
@@ -76,7 +75,6 @@ async def make(options: argparse.Namespace) -> list[Instance]:
                 tar.add(path, path.name)
     library = (Path(options.out) / "libraries").resolve()
     shutil.copytree(libraries(), library, dirs_exist_ok=True)
-    compileall.compile_dir(library, quiet=1)  # or else every run of pytest does it again
     base = Instance(
         id="base",
         kind="mutate-fix",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import compileall
 import io
 import shutil
 import tarfile
@@ -111,6 +112,7 @@ def libraries() -> Path:
             if ".." not in file.parts and "__pycache__" not in file.parts:
                 (directory / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(str(file.locate()), directory / file)
+    compileall.compile_dir(directory, quiet=1)  # or else every run of pytest does it again
     return directory
 
 
