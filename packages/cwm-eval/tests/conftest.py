@@ -13,8 +13,11 @@ import pytest
 from cwm_core.data.records import TRACE_SCHEMA, Outcome, TraceRecord
 from cwm_core.data.shards import ShardWriter
 from cwm_core.plugins import registry
+from cwm_core.sandbox.base import SandboxError
 from cwm_core.text.tokenizer import Tokenizer, train_bpe
 from cwm_core.trace.frames import START_OF_TRACE, Event, Frame
+from cwm_eval.grading.config import Grading
+from cwm_eval.grading.pool import Grader
 
 PROGRAMS = {
     "double": "def f(n):\n    m = n * 2\n    return m\n",
@@ -113,3 +116,13 @@ def environments() -> None:
     """Skip without the distribution that offers the environment."""
     if "trace_prediction" not in registry().components("environments"):
         pytest.skip("the environment trace_prediction (cwm-tracer) is not installed")
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> None:
+    """Skip where solutions cannot be run."""
+    with Grader(Grading(workers=1)) as grader:
+        try:
+            grader.run_sync("", "")
+        except SandboxError as error:
+            pytest.skip(f"no sandbox here: {error}")

@@ -17,28 +17,16 @@ from typing import Any
 import pytest
 
 from cwm_core.cli.main import run
-from cwm_core.sandbox.base import SandboxError
 from cwm_core.text.tokenizer import Tokenizer
 from cwm_core.trace.codec import prompt_ids, render_ids
 from cwm_core.trace.frames import Event, Frame, Trace
 from cwm_eval.benchmarks.config import HumanEval, LiveCodeBench, Mbpp
 from cwm_eval.benchmarks.cruxeval import call_frame
 from cwm_eval.benchmarks.shown_tests import as_call, examples, is_plain
-from cwm_eval.grading.config import Grading
-from cwm_eval.grading.pool import Grader
 from cwm_eval.samples import Sample, SampleFile, read_samples
 from cwm_eval.scaling import generated_tests
 from cwm_eval.scaling.problems import program_form
 from cwm_eval.statistics import majority_at_k, pass_at_k
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> None:
-    with Grader(Grading(workers=1)) as grader:
-        try:
-            grader.run_sync("", "")
-        except SandboxError as error:
-            pytest.skip(f"no sandbox here: {error}")
 
 
 def problem(number: int) -> dict[str, Any]:

@@ -14,18 +14,6 @@ from typing import Any
 import pytest
 
 from cwm_core.cli.main import run
-from cwm_core.sandbox.base import SandboxError
-from cwm_eval.grading.config import Grading
-from cwm_eval.grading.pool import Grader
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> None:
-    with Grader(Grading(workers=1)) as grader:
-        try:
-            grader.run_sync("", "")
-        except SandboxError as error:
-            pytest.skip(f"no sandbox here: {error}")
 
 
 def packed(value: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from docker_engine import BASE, needs_engine
 
 from cwm_core.sandbox import bubblewrap
 from cwm_core.sandbox.base import Sandbox, SandboxError, Snapshot
@@ -23,25 +24,11 @@ from cwm_core.testing.hostile_sandboxes import HostileSuite, survivors
 from cwm_core.testing.sandboxes import SandboxConformance
 from cwm_forager.docker import prune
 from cwm_forager.docker.config import DockerSandboxConfig
-from cwm_forager.docker.engine import client, engine, why_not
+from cwm_forager.docker.engine import client, engine
 from cwm_forager.docker.labels import OWNER
 from cwm_forager.images.container import BuildContainer
 
 docker = pytest.importorskip("docker")
-
-IMAGE = DockerSandboxConfig().image
-
-
-def no_engine() -> str | None:
-    """Why nothing can be tested here."""
-    reason = why_not()
-    if reason is None and not engine().images(IMAGE):
-        return f"the engine has no image {IMAGE}: run `cwm image base`"
-    return reason
-
-
-REASON = no_engine()
-needs_engine = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 
 @needs_engine
@@ -112,7 +99,7 @@ class TestDocker(SandboxConformance):
             begin(response)
 
         async def work(sandbox: Sandbox) -> None:
-            box = await BuildContainer.start(client(), IMAGE)
+            box = await BuildContainer.start(client(), BASE)
             async with box:
                 monkeypatch.setattr(http.client.HTTPResponse, "begin", late)
                 for place in (sandbox, box):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker_engine import BASE, needs_engine
 from forager_repository import BROKEN, FAIL, FILES, FIX, libraries, local_sandbox, shapes_instance
 
 from cwm_core.env.concurrency import run_sync
@@ -20,7 +21,7 @@ from cwm_core.sandbox import bubblewrap
 from cwm_forager.agent.fixed import NoOpAgent, OracleAgent
 from cwm_forager.agent.tricks import CheatingAgent
 from cwm_forager.docker.config import DockerSandboxConfig
-from cwm_forager.docker.engine import engine, why_not
+from cwm_forager.docker.engine import engine
 from cwm_forager.docker.labels import labels_of
 from cwm_forager.grading.grade import grade
 from cwm_forager.grading.verdict import Result
@@ -28,20 +29,7 @@ from cwm_forager.swe.config import SweConfig
 from cwm_forager.tasks.formats import file_diff
 from cwm_forager.tasks.instance import Instance, write_instances
 
-pytest.importorskip("docker")
-BASE = DockerSandboxConfig().image
-
-
-def no_engine() -> str | None:
-    """Why nothing can be tested here."""
-    reason = why_not()
-    if reason is None and not engine().images(BASE):
-        return f"the engine has no image {BASE}: run `cwm image base`"
-    return reason
-
-
-REASON = no_engine()
-pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+pytestmark = needs_engine
 LIBRARIES = "/opt/libraries"
 OWNERS = {"/testbed": 0, "/srv/testbed": 1000}
 """Places of the repository in the image, and who owns them."""

@@ -15,31 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker_engine import BASE, needs_engine
 from model_server import ModelServer, running
 
 from cwm_core.env.concurrency import run_sync
 from cwm_core.text.tokenizer import train_bpe
 from cwm_forager.docker import prune
 from cwm_forager.docker.config import DockerSandboxConfig
-from cwm_forager.docker.engine import engine, why_not
+from cwm_forager.docker.engine import engine
 from cwm_forager.docker.labels import labels_of
 from cwm_forager.images.build import LAYER
 from cwm_forager.images.manifest import ImageManifest, TestRecord
-
-pytest.importorskip("docker")
-BASE = DockerSandboxConfig().image
-
-
-def no_engine() -> str | None:
-    """Why nothing can be tested here."""
-    reason = why_not()
-    if reason is None and not engine().images(BASE):
-        return f"the engine has no image {BASE}: run `cwm image base`"
-    return reason
-
-
-REASON = no_engine()
-needs_engine = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 STABLE = {
     "calc.py": "def add(a, b):\n    return a + b\n",

@@ -11,44 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from small_library import LIBRARY, TESTS
 
 from cwm_core.sandbox.base import ExecResult, SandboxError
 from cwm_forager.images.suite import Suite, SuiteError, SuiteLimits
-
-LIBRARY = """\
-def total(values):
-    result = 0
-    for value in values:
-        result = result + value
-    return result
-
-
-def biggest(values):
-    best = values[0]
-    for value in values:
-        if value > best:
-            best = value
-    return best
-
-
-def same(value):
-    return value
-"""
-TESTS = """\
-import lib
-
-
-def test_total():
-    assert lib.total([1, 2, 3]) == 6
-
-
-def test_biggest():
-    assert lib.biggest([1, 5, 2]) == 5
-
-
-def test_same():
-    assert lib.same(4) == 4
-"""
 
 
 class Here:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from forager_repository import archive, libraries
 from model_server import ModelServer, running
+from small_library import LIBRARY, TESTS
 
 from cwm_core.config import compose
 from cwm_core.engine.base import EngineError
@@ -34,44 +35,6 @@ from cwm_forager.mutate.records import MutantRecord, read_mutants
 pytestmark = pytest.mark.skipif(
     bubblewrap.why_not() is not None, reason=f"no isolation here: {bubblewrap.why_not()}"
 )
-LIBRARY = """\
-def total(values):
-    result = 0
-    for value in values:
-        result = result + value
-    return result
-
-
-def biggest(values):
-    best = values[0]
-    for value in values:
-        if value > best:
-            best = value
-    return best
-
-
-def same(value):
-    return value
-
-
-def unreached(value):
-    return value + 1
-"""
-TESTS = """\
-import lib
-
-
-def test_total():
-    assert lib.total([1, 2, 3]) == 6
-
-
-def test_biggest():
-    assert lib.biggest([1, 5, 2]) == 5
-
-
-def test_same():
-    assert lib.same(4) == 4
-"""
 NAMES = [f"tests/test_lib.py::test_{name}" for name in ("biggest", "same", "total")]
 WORKDIR = "/workspace/repository"
 PLUGIN = '''
