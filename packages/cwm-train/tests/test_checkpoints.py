@@ -99,16 +99,46 @@ print("THEN", sorted(p.name for p in Path("/full/run/checkpoints").iterdir()))
 """
 
 
-@pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap for a small disk")
-def test_a_full_disk_is_explained_and_harms_no_checkpoint(settings, command, tmp_path):
-    overrides = command(settings(cache=tmp_path / "tokens"))[4:]
-    small = ["bwrap", "--dev-bind", "/", "/", "--size", "20000000", "--tmpfs", "/full"]
-    done = subprocess.run(
-        [*small, sys.executable, "-c", FULL_DISK, *overrides],
+NO_ROOM_FOR_WEIGHTS = """
+from pathlib import Path
+import torch
+from cwm_core.errors import RunError
+from cwm_train.checkpoint.shards import write_shards
+
+try:
+    write_shards(Path("/full"), {"w": 4_000_000}, lambda names: {"w": torch.ones(1_000_000)})
+except RunError as error:
+    print("SAID", error, list(Path("/full").iterdir()))
+"""
+
+
+def on_small_disk(size: int, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    small = ["bwrap", "--dev-bind", "/", "/", "--size", str(size), "--tmpfs", "/full"]
+    return subprocess.run(
+        [*small, sys.executable, "-c", program, *arguments],
         capture_output=True,
         text=True,
         timeout=300,
     )
+
+
+needs_small_disk = pytest.mark.skipif(
+    shutil.which("bwrap") is None, reason="needs bubblewrap for a small disk"
+)
+
+
+@needs_small_disk
+def test_weights_that_do_not_fit_on_the_disk_are_explained():
+    done = on_small_disk(1_000_000, NO_ROOM_FOR_WEIGHTS)
+    assert done.returncode == 0, done.stderr
+    assert "SAID cannot write '/full/model.safetensors': the disk is full" in done.stdout
+    assert done.stdout.endswith("[]\n")
+
+
+@needs_small_disk
+def test_a_full_disk_is_explained_and_harms_no_checkpoint(settings, command, tmp_path):
+    overrides = command(settings(cache=tmp_path / "tokens"))[4:]
+    done = on_small_disk(20_000_000, FULL_DISK, *overrides)
     assert done.returncode == 0, done.stderr
     assert "the disk is full" in done.stdout
     assert "LEFT ['step-00000002']" in done.stdout

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -59,7 +62,7 @@ def write_shards(
     for file, names in shards.items():
         if not (keep and (directory / file).exists()):
             tensors = {name: tensor.contiguous() for name, tensor in fetch(names).items()}
-            with atomic_path(directory / file) as temporary:
+            with atomic_path(directory / file) as temporary, _errors_of_the_system():
                 save_file(tensors, temporary, metadata={"format": "pt"})
         written(sum(sizes[name] for name in names))
     if len(shards) > 1:
@@ -97,6 +100,18 @@ def read_weights(
             f"cannot read the weights in {directory}: {error}",
             "give a model directory: <run>/model, or one of <run>/checkpoints",
         ) from error
+
+
+@contextlib.contextmanager
+def _errors_of_the_system() -> Iterator[None]:
+    """Raise what safetensors only quotes, "... (os error 28)", as the `OSError` that it is."""
+    try:
+        yield
+    except SafetensorError as error:
+        if (found := re.search(r"\(os error (\d+)\)", str(error))) is None:
+            raise
+        number = int(found[1])
+        raise OSError(number, os.strerror(number)) from error
 
 
 def _as(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
