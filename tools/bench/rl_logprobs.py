@@ -1,8 +1,9 @@
 """How far log-probabilities of engine and trainer are apart on the same tokens.
 
 The engine samples with its cache, many sequences at once; the trainer packs the same sequences into
-rows. Both compute in fp32, then both in bf16. Printed are mean, 99th percentile and largest
-absolute difference in nats, and the difference of the means, which is what biases ratios.
+rows. Both compute in fp32, then in bf16, then in both with `batch_invariant`. Printed are mean,
+99th percentile and largest absolute difference in nats, and the difference of the means, which is
+what biases ratios.
 
     python tools/bench/rl_logprobs.py                       # a small model with random weights
     python tools/bench/rl_logprobs.py --model runs/train/model --device cuda
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import copy
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -27,7 +29,9 @@ from cwm_rl.trainer.setup import initial_directory
 from cwm_rl.trainer.step import logprobs_of
 from cwm_train.checkpoint.hf import load_pretrained
 from cwm_train.generate.engine import LocalEngine
+from cwm_train.generate.worker import Options
 from cwm_train.model.config import CwmTiny
+from cwm_train.model.invariant import batch_invariant
 from cwm_train.model.transformer import CwmForCausalLM
 
 
@@ -58,7 +62,13 @@ def stored(prompt: list[int], made: Completion) -> Member:
 
 @torch.no_grad()
 def differences(
-    model: CwmForCausalLM, tokenizer: Tokenizer, bf16: bool, episodes: int, tokens: int
+    model: CwmForCausalLM,
+    tokenizer: Tokenizer,
+    episodes: int,
+    tokens: int,
+    *,
+    bf16: bool,
+    invariant: bool,
 ) -> torch.Tensor:
     """Return the trainer's minus the engine's log-probabilities of sampled tokens."""
     generator = torch.Generator().manual_seed(1)
@@ -67,14 +77,16 @@ def differences(
     low, high = (0, tokenizer.vocab_size - len(tokenizer.special_ids)) if first else (0, 1)
     prompts = [torch.randint(low, high, (n,), generator=generator).tolist() for n in lengths]
     served = copy.deepcopy(model).to(torch.bfloat16) if bf16 else copy.deepcopy(model)
-    made = asyncio.run(sample(LocalEngine(served, tokenizer), prompts, tokens))
+    engine = LocalEngine(served, tokenizer, Options(batch_invariant=invariant))
+    made = asyncio.run(sample(engine, prompts, tokens))
     group = Group(0, "task", "task", Status.READY, tuple(map(stored, prompts, made)))
     device = model.lm_head.weight.device
     model.head_loss = token_logprobs
     found = []
     for part in parts_of(episodes_of([group]), 1024, 2):
         part = part.to(device)
-        found.append(logprobs_of(model, part, bf16)[0] - part.engine_logprobs_n)
+        with batch_invariant(invariant):
+            found.append(logprobs_of(model, part, bf16)[0] - part.engine_logprobs_n)
     return torch.cat(found).cpu()
 
 
@@ -94,9 +106,12 @@ def main() -> None:
     model, tokenizer = loaded
     model.to(given.device)
     print("| precision | tokens | mean | 99 % | largest | bias |\n|---|---|---|---|---|---|")
-    for name, bf16 in (("fp32", False), ("bf16", True)):
-        apart = differences(model, tokenizer, bf16, given.episodes, given.tokens)
+    for invariant, bf16 in product((False, True), (False, True)):
+        apart = differences(
+            model, tokenizer, given.episodes, given.tokens, bf16=bf16, invariant=invariant
+        )
         size = apart.abs()
+        name = ("bf16" if bf16 else "fp32") + (", invariant" if invariant else "")
         print(
             f"| {name} | {len(apart)} | {size.mean():.1e} | {size.quantile(0.99):.1e} | "
             f"{size.max():.1e} | {apart.mean():+.1e} |",

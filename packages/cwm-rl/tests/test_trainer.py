@@ -28,7 +28,9 @@ from cwm_rl.trainer.choose import Queue, fresh
 from cwm_rl.trainer.head import token_logprobs
 from cwm_rl.trainer.step import Learner, logprobs_of
 from cwm_train.generate.engine import LocalEngine
+from cwm_train.generate.worker import Options
 from cwm_train.model.config import CwmTiny
+from cwm_train.model.invariant import batch_invariant
 from cwm_train.model.transformer import CwmForCausalLM
 
 SMALL = {
@@ -97,10 +99,12 @@ TWO = group(
 )
 
 
-def differences(model: CwmForCausalLM, tokenizer: Tokenizer, bf16: bool) -> torch.Tensor:
+def differences(
+    model: CwmForCausalLM, tokenizer: Tokenizer, bf16: bool, invariant: bool = False
+) -> torch.Tensor:
     """Return how far trainer and engine are apart, in nats, on tokens that the engine sampled."""
     served = copy.deepcopy(model).to(torch.bfloat16 if bf16 else torch.float32)
-    engine = LocalEngine(served, tokenizer)
+    engine = LocalEngine(served, tokenizer, Options(batch_invariant=invariant))
 
     async def sample() -> list[Any]:
         try:
@@ -121,7 +125,7 @@ def differences(model: CwmForCausalLM, tokenizer: Tokenizer, bf16: bool) -> torc
     model.head_loss = token_logprobs
     found = []
     for part in parts_of(episodes_of([group(0, *members)]), 64, 2):
-        with torch.no_grad():
+        with torch.no_grad(), batch_invariant(invariant):
             found.append(logprobs_of(model, part, bf16)[0] - part.engine_logprobs_n)
     return torch.cat(found).abs()
 
@@ -136,6 +140,26 @@ def test_engine_and_trainer_agree_in_bf16(tokenizer: Tokenizer) -> None:
     found = differences(build(tokenizer, init="normal"), tokenizer, bf16=True)
     assert found.mean() <= 1e-3
     assert found.max() <= 1e-2
+
+
+@pytest.mark.parametrize("init", ["normal", "induction"])
+@pytest.mark.parametrize("bf16", [False, True])
+def test_invariant_numbers_agree_in_every_precision(
+    tokenizer: Tokenizer, init: str, bf16: bool
+) -> None:
+    found = differences(build(tokenizer, init=init), tokenizer, bf16, invariant=True)
+    assert found.max() <= 1e-5
+
+
+def test_invariant_log_probabilities_do_not_depend_on_packing(tokenizer: Tokenizer) -> None:
+    model = build(tokenizer, init="induction")
+    found = []
+    for row_tokens in (16, 64):
+        learner = Learner(model, Objective(cwm_loss), bf16=True, invariant=True)
+        parts = parts_of(episodes_of([TWO]), row_tokens, 1)
+        sums = learner.add_gradient(parts, totals_of(episodes_of([TWO])))
+        found.append(sums["loss"])
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
 
 
 def test_gradients_in_bf16_reach_the_fp32_weights(tokenizer: Tokenizer) -> None:

@@ -153,6 +153,10 @@ class RlConfig(CommandConfig):
     """How the trainer computes attention."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the trainer's matrix products."""
+    batch_invariant: bool = False
+    """Whether the trainer and our own engines add up in fp64, so that they find the same
+    log-probabilities whatever else is in a batch, in bf16 too; at fp64's price, and for one trainer
+    process. (vLLM: start its servers with ``VLLM_BATCH_INVARIANT=1``.)"""
     recompute: Literal["none", "selective", "full"] = "none"
     """Activations that the backward pass computes anew."""
     max_steps: int | None = Field(None, gt=0)
@@ -178,6 +182,8 @@ class RlConfig(CommandConfig):
     def _coherent(self) -> RlConfig:
         if self.max_steps is None and self.max_minutes is None:
             raise ValueError("no budget: give max_steps or max_minutes")
+        if self.batch_invariant and (self.recompute != "none" or self.trainer.launcher):
+            raise ValueError("batch_invariant needs recompute=none and no trainer.launcher")
         for name in self.tasks:
             if name not in self.environments:
                 known = ", ".join(self.environments)

@@ -35,6 +35,7 @@ def serve_engine(config: RlConfig, beacon: Beacon, index: int) -> None:
                 dtype=engines.dtype,
                 max_batch=engines.max_batch,
                 threads=engines.threads,
+                batch_invariant=config.batch_invariant,
             )
         )
 

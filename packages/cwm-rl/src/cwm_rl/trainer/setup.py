@@ -86,6 +86,7 @@ def build_learner(
         mismatch=config.mismatch,
         mismatch_cap=config.mismatch_cap,
         bf16=bf16,
+        invariant=config.batch_invariant,
         gradient_parts=grid.gradient_parts if grid else 1,
         reference=reference,
     )

@@ -17,6 +17,7 @@ from cwm_rl.algorithm.tokens import PolicyObjective, TokenBatch, Totals
 from cwm_rl.trainer.batch import Part
 from cwm_rl.trainer.head import token_logprobs
 from cwm_train.loop.precision import autocast
+from cwm_train.model.invariant import batch_invariant
 from cwm_train.model.transformer import CwmForCausalLM
 
 Mismatch = Literal["none", "truncated"]
@@ -26,7 +27,8 @@ class Learner:
     """Adds up the gradient of a policy loss over the parts of a batch.
 
     `gradient_parts` is the number of processes whose gradients are averaged (FSDP): the loss is
-    scaled so that their sum counts.
+    scaled so that their sum counts. With `invariant`, log-probabilities do not depend on how
+    episodes are packed, nor the engine's, if it is told likewise, on its batch.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class Learner:
         mismatch: Mismatch = "none",
         mismatch_cap: float = 2.0,
         bf16: bool = False,
+        invariant: bool = False,
         gradient_parts: int = 1,
         reference: CwmForCausalLM | None = None,
     ) -> None:
         self.model, self._objective, self._reference = model, objective, reference
         self._mismatch, self._cap = mismatch, mismatch_cap
         self._bf16, self._gradient_parts = bf16, gradient_parts
+        self._invariant = invariant
         for each in (model, reference):
             if each is not None:
                 each.head_loss = token_logprobs
@@ -53,17 +57,21 @@ class Learner:
         for number, part in enumerate(parts):
             if isinstance(self.model, FSDPModule):
                 self.model.set_requires_all_reduce(number == len(parts) - 1)
-            logprobs_n, entropy_n = logprobs_of(self.model, part, self._bf16)
-            batch = self._tokens(part, logprobs_n)
-            result = self._objective(batch, totals)
-            # a part without tokens takes part in the exchange of gradients all the same
-            loss = result.loss + 0.0 * logprobs_n.sum()
-            (loss * self._gradient_parts).backward()
-            found = {"loss": result.loss, "entropy": entropy_n.sum(), **result.sums}
+            with batch_invariant(self._invariant):
+                found, logprobs_n = self._add_part(part, totals)
             for name, value in {**found, **_differences(part, logprobs_n)}.items():
                 sums[name] += float(value.detach())
             sums["largest_ratio"] = max(sums["largest_ratio"], _largest(part, logprobs_n))
         return dict(sums)
+
+    def _add_part(self, part: Part, totals: Totals) -> tuple[dict[str, Tensor], Tensor]:
+        """Add the gradient of a part; return what to sum up, and the log-probabilities."""
+        logprobs_n, entropy_n = logprobs_of(self.model, part, self._bf16)
+        result = self._objective(self._tokens(part, logprobs_n), totals)
+        # a part without tokens takes part in the exchange of gradients all the same
+        loss = result.loss + 0.0 * logprobs_n.sum()
+        (loss * self._gradient_parts).backward()
+        return {"loss": result.loss, "entropy": entropy_n.sum(), **result.sums}, logprobs_n
 
     def _tokens(self, part: Part, logprobs_n: Tensor) -> TokenBatch:
         old_n, weights_n = part.engine_logprobs_n, None

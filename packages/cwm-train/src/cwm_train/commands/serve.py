@@ -45,6 +45,8 @@ class ServeConfig(CommandConfig):
     """Most prompt tokens that are computed between two steps of the running sequences."""
     after_update: Literal["keep", "recompute"] = "keep"
     """What new weights mean for the keys and values of sequences under way."""
+    batch_invariant: bool = False
+    """Whether an answer has the same numbers whatever else is served; several times slower."""
     threads: int | None = Field(None, gt=0)
     """CPU threads; torch's choice by default."""
 

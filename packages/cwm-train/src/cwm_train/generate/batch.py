@@ -16,6 +16,7 @@ import torch
 
 from cwm_core.engine.base import Completion, EngineError, SamplingParams
 from cwm_train.generate.decode import DecodeStep
+from cwm_train.generate.forward import ForwardStep
 from cwm_train.generate.prefixes import PrefixStore
 from cwm_train.generate.request import Request, check_params, check_prompt
 from cwm_train.generate.sampling import draw
@@ -38,7 +39,11 @@ class _Row:
 
 
 class DecodingBatch:
-    """Rows with one KV cache; `step` is the only method that computes."""
+    """Rows with one KV cache; `step` is the only method that computes.
+
+    With `batch_invariant` it rounds where training does; the caller chooses the sums
+    (`model.invariant`).
+    """
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class DecodingBatch:
         chunk: int = 512,
         prefix_bytes: int = 0,
         version: int = 0,
+        batch_invariant: bool = False,
     ) -> None:
         self.model, self.version = model, version
         weight = model.lm_head.weight
@@ -55,7 +61,8 @@ class DecodingBatch:
         self.cache = KVCache(model.config, weight.device, weight.dtype)
         windows = [window for window in self.cache.windows if window is not None]
         self.prefixes = PrefixStore(prefix_bytes, min(windows, default=None))
-        self._decode = DecodeStep(model, self.cache)
+        step = ForwardStep if batch_invariant else DecodeStep
+        self._decode = step(model, self.cache)
         self._rows: list[_Row] = []
         self._ready = 0
         self._ids_b = self._positions_b = torch.zeros(0, dtype=torch.long)
@@ -197,7 +204,7 @@ class DecodingBatch:
             other = self._rows[self._ready]
             self.cache.swap(place, self._ready, max(row.done, other.done))
             self._rows[place], self._rows[self._ready] = other, row
-        self._decode.masks.set(self._ready, row.done)
+        self._decode.reveal(self._ready, row.done)
         self._ready += 1
         self._stale = True
 
@@ -214,7 +221,7 @@ class DecodingBatch:
         if place < self._ready:
             self._ready -= 1
             self._move(self._ready, place)
-            self._decode.masks.move(self._ready, place)
+            self._decode.move(self._ready, place)
             place, self._stale = self._ready, True
         self._move(len(self._rows) - 1, place)
         self._rows.pop()

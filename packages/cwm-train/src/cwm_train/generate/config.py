@@ -38,6 +38,9 @@ class Local(ComponentConfig):
     weights (in-flight updates as in PipelineRL, arXiv 2509.19128), or `recompute` them."""
     max_score_tokens: int = Field(16384, gt=0)
     """Most tokens, padding included, in one scoring batch."""
+    batch_invariant: bool = False
+    """Whether a sequence gets the same numbers whatever else is in the batch, in bf16 too, as sums
+    are in fp64; generation takes several times as long."""
     threads: int | None = Field(None, gt=0)
     """CPU threads; torch's choice by default."""
 

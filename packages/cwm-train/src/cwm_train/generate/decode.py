@@ -106,11 +106,19 @@ class DecodeStep:
 
     def __init__(self, model: CwmForCausalLM, cache: KVCache) -> None:
         config = model.config
-        self._model, self._cache, self.masks = model, cache, Masks(cache)
+        self._model, self._cache, self._masks = model, cache, Masks(cache)
         self._heads, self._groups = config.num_attention_heads, config.num_key_value_heads
         self._width, self._eps = config.head_dim, config.rms_norm_eps
         self._layers = [_Layer.of(layer, i) for i, layer in enumerate(model.model.layers)]
         self._windows = tuple(dict.fromkeys(cache.windows))
+
+    def reveal(self, row: int, length: int) -> None:
+        """Let a row see its first `length` tokens, and no others."""
+        self._masks.set(row, length)
+
+    def move(self, source: int, target: int) -> None:
+        """Let row `target` see what row `source` sees."""
+        self._masks.move(source, target)
 
     def __call__(self, ids_b: Tensor, positions_b: Tensor, used: int) -> Tensor:
         """Write each row's token at its position; return the logits of the next, (B, V).
@@ -123,7 +131,7 @@ class DecodeStep:
         for window in self._windows:
             slots_b = positions_b if window is None else positions_b % window
             places[window] = self._cache.flat(window, rows_b, slots_b)
-            bias_rs = self.masks.open(window, rows_b, slots_b)
+            bias_rs = self._masks.open(window, rows_b, slots_b)
             seen[window] = bias_rs[: len(ids_b), None, None, :used]
         x_bd = self._model.model.embed_tokens(ids_b)
         for layer in self._layers:

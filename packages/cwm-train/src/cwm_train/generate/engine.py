@@ -159,6 +159,7 @@ def _options(config: Local, model: CwmForCausalLM) -> Options:
         prefill_chunk=config.prefill_chunk,
         recompute=config.after_update == "recompute",
         max_score_tokens=config.max_score_tokens,
+        batch_invariant=config.batch_invariant,
     )
     if config.cache_tokens is not None:
         options = replace(options, cache_tokens=config.cache_tokens)

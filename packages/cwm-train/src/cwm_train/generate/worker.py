@@ -18,6 +18,7 @@ from cwm_core.errors import RunError
 from cwm_train.generate.batch import DecodingBatch
 from cwm_train.generate.request import Request
 from cwm_train.generate.score import score
+from cwm_train.model.invariant import batch_invariant
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Options:
     prefill_chunk: int = 512
     recompute: bool = False
     max_score_tokens: int = 16384
+    batch_invariant: bool = False
 
 
 @dataclass(eq=False)
@@ -123,6 +125,11 @@ class Worker:
     # In the thread
 
     def _work(self) -> None:
+        with batch_invariant(self._options.batch_invariant):
+            self._serve()
+        self._close()
+
+    def _serve(self) -> None:
         batch = self._new_batch()
         while self._collect(batch):
             try:
@@ -137,7 +144,6 @@ class Worker:
                 log.exception("generation failed")
                 self._fail(error)
                 batch = self._new_batch()
-        self._close()
 
     def _new_batch(self) -> DecodingBatch:
         return DecodingBatch(
@@ -145,6 +151,7 @@ class Worker:
             chunk=self._options.prefill_chunk,
             prefix_bytes=self._options.prefix_bytes,
             version=self.stats.version,
+            batch_invariant=self._options.batch_invariant,
         )
 
     def _collect(self, batch: DecodingBatch) -> bool:
