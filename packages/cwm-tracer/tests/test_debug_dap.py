@@ -65,6 +65,9 @@ def test_a_session_of_every_request(client, shop):
     assert client.scopes()["Locals"] == {"x": "2"}
     assert client.ask("evaluate", expression="x * 21", context="watch")["result"] == "42"
     assert client.move("stepOut")["reason"] == "step"
+    assert client.move("stepBack")["reason"] == "breakpoint"
+    client.ask("setBreakpoints", source=source, breakpoints=[])
+    assert client.move("stepOut")["reason"] == "step"
     assert client.move("stepBack")["reason"] == "step"
     assert client.top()["line"] == 9
     assert client.move("stepIn")["reason"] == "step"
@@ -72,7 +75,6 @@ def test_a_session_of_every_request(client, shop):
 
     info = client.ask("dataBreakpointInfo", name="result", frameId=client.top()["id"])
     client.ask("setDataBreakpoints", breakpoints=[{"dataId": info["dataId"]}])
-    client.ask("setBreakpoints", source=source, breakpoints=[])
     assert client.move("continue")["reason"] == "data breakpoint"
     client.ask("setDataBreakpoints", breakpoints=[])
     target = client.ask("gotoTargets", source=source, line=7)["targets"][0]

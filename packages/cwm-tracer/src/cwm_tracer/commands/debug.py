@@ -116,10 +116,12 @@ async def _page(settings: DebugConfig, subject: Subject, path: Path) -> int:
 
 
 async def _terminal(settings: DebugConfig, subject: Subject) -> int:
+    from cwm_tracer.debug.heap import settle
     from cwm_tracer.debug.opening import open_story
     from cwm_tracer.debug.tui.app import DebuggerApp
 
     opened = await open_story(settings, subject)
+    settle()
     try:
         await DebuggerApp(opened).run_async()
     finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +14,10 @@ _FUNCTIONS = {
     each.__name__: each
     for each in (abs, all, any, bool, dict, float, int, len, list, max, min, round)
 } | {each.__name__: each for each in (set, sorted, str, sum, tuple)}
+
+
+_NUMBERS = re.compile(r"[\[\]\d\s,.e+-]+")
+_MOST_HELD = 4096
 
 
 class EvaluationError(CwmError):
@@ -31,7 +37,7 @@ class _Names(Mapping[str, Any]):
             )
         text = self._state[name]
         try:
-            return ast.literal_eval(text)
+            return _literal(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             raise EvaluationError(
                 f"{name} is {text[:80]}, which is known as text only", "compare str values instead"
@@ -47,49 +53,63 @@ class _Names(Mapping[str, Any]):
         return len(self._state)
 
 
+class Expression:
+    """Literals, operators, comprehensions and harmless functions over locals."""
+
+    def __init__(self, text: str) -> None:
+        """Raises `EvaluationError` where the text is no expression."""
+        import simpleeval  # type: ignore[import-untyped]
+
+        self._text = text.strip()
+        try:
+            self._node = ast.parse(self._text, mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            why = error.msg if isinstance(error, SyntaxError) else str(error)
+            raise EvaluationError(f"{self._text!r} is no Python expression: {why}") from None
+        self._names = tuple({n.id for n in ast.walk(self._node) if isinstance(n, ast.Name)})
+        self._evaluator = simpleeval.EvalWithCompoundTypes(functions=_FUNCTIONS)
+        self._held: dict[tuple[str | None, ...], bool] = {}
+
+    def value(self, state: Mapping[str, str]) -> Any:
+        """Evaluate over locals, whose texts are `state`; raises `EvaluationError`."""
+        self._evaluator.names = _Names(state)
+        try:
+            return self._evaluator.eval(self._text, self._node)
+        except EvaluationError:
+            raise
+        except Exception as error:
+            raise EvaluationError(f"{self._text}: {type(error).__name__}: {error}") from None
+
+    def holds(self, state: Mapping[str, str]) -> bool:
+        """Whether it is true in a state; raises `EvaluationError`.
+
+        What it was for the same texts is remembered: in a loop most conditions are about locals
+        that seldom change, and reading a long list from its text takes milliseconds.
+        """
+        texts = tuple(map(state.get, self._names))
+        known = self._held.get(texts)
+        if known is None:
+            known = bool(self.value(state))
+            if len(self._held) >= _MOST_HELD:
+                self._held.clear()
+            self._held[texts] = known
+        return known
+
+
 def evaluate(expression: str, state: Mapping[str, str]) -> str:
     """Return the `repr` text of an expression over locals, whose texts are `state`.
 
     A name alone gives its text as it is. Raises `EvaluationError`.
     """
     word = expression.strip()
-    return state[word] if word in state else repr(value_of(word, state))
+    return state[word] if word in state else repr(Expression(word).value(state))
 
 
-def holds(condition: str, state: Mapping[str, str]) -> bool:
-    """Whether a condition is true in a state; raises `EvaluationError`."""
-    return bool(value_of(condition, state))
-
-
-def value_of(expression: str, state: Mapping[str, str]) -> Any:
-    """Evaluate an expression with literals, operators, comprehensions and harmless functions."""
-    import simpleeval  # type: ignore[import-untyped]
-
-    evaluator = simpleeval.EvalWithCompoundTypes(names=_Names(state), functions=_FUNCTIONS)
-    try:
-        return evaluator.eval(expression)
-    except EvaluationError:
-        raise
-    except SyntaxError as error:
-        raise EvaluationError(f"{expression!r} is no Python expression: {error.msg}") from None
-    except Exception as error:
-        raise EvaluationError(f"{expression}: {type(error).__name__}: {error}") from None
-
-
-def children(text: str) -> list[tuple[str, str]]:
-    """Return the parts of a value's text as (name, text): items, entries, fields of an object."""
-    try:
-        node = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    parts: list[tuple[str, ast.expr]] = []
-    if isinstance(node, ast.List | ast.Tuple):
-        parts = [(f"[{number}]", each) for number, each in enumerate(node.elts)]
-    elif isinstance(node, ast.Set):
-        parts = [("", each) for each in node.elts]
-    elif isinstance(node, ast.Dict):
-        parts = [(f"[{ast.unparse(k)}]", v) for k, v in zip(node.keys, node.values) if k]
-    elif isinstance(node, ast.Call):
-        parts = [(f"[{number}]", each) for number, each in enumerate(node.args)]
-        parts += [(each.arg, each.value) for each in node.keywords if each.arg]
-    return [(name, ast.unparse(each)) for name, each in parts]
+def _literal(text: str) -> Any:
+    """Read a value from its text; numbers and lists of them by the parser of JSON, the fastest."""
+    if _NUMBERS.fullmatch(text):
+        try:
+            return json.loads(text)
+        except ValueError:
+            pass
+    return ast.literal_eval(text)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,11 +12,13 @@ from cwm_core.trace.frames import Event, Frame
 from cwm_tracer.debug.breakpoints import Breakpoint, Stops
 from cwm_tracer.debug.compare import Difference
 from cwm_tracer.debug.evaluate import evaluate
+from cwm_tracer.debug.nearest import NONE
+from cwm_tracer.debug.places import between, names
 from cwm_tracer.debug.story import DebugError, Story
 from cwm_tracer.debug.timeline import StackEntry
 
-_BREATH = 2_000
-"""Events after which a long search lets others run."""
+_BREATH_S = 0.01
+"""Seconds after which a long search lets others run."""
 
 
 class Why(StrEnum):
@@ -97,7 +100,8 @@ class Session:
 
     async def step_in(self) -> Stop:
         """Go to the next event."""
-        return await self._forward(lambda index: True)
+        after = self.cursor + 1
+        return await self._go_on(lambda: after if after < len(self.story.timeline) else NONE)
 
     async def step_over(self) -> Stop:
         """Go to the next event of this function, or after its return, of its caller.
@@ -105,57 +109,53 @@ class Session:
         Where the next event has to be predicted and is a call, the model predicts what the call
         returns, at once.
         """
-        depth = self._depth(self.cursor)
-        timeline = self.story.timeline
-        ahead = self.cursor + 1
-        if await self.story.reach(ahead) and self._skippable(ahead, depth):
+        here, ahead = self.cursor, self.cursor + 1
+        if await self.story.reach(ahead) and self._skippable(ahead):
             await self.story.reach(ahead + 1, Event.RETURN)
-        return await self._forward(lambda index: timeline.depths[index] <= depth)
+        return await self._go_on(lambda: self.story.timeline.nearest.within(here))
 
-    def _skippable(self, index: int, depth: int) -> bool:
+    def _skippable(self, index: int) -> bool:
         """Whether an event is a call from here of which nothing is predicted yet."""
         timeline = self.story.timeline
         return (
             self.story.predicting
             and timeline.frames[index].event is Event.CALL
-            and timeline.depths[index] > depth
+            and timeline.depths[index] > timeline.depths[self.cursor]
             and index == len(timeline) - 1
         )
 
     async def step_out(self) -> Stop:
         """Go to where the caller of this function goes on, or to the end."""
-        depth = self._depth(self.cursor)
-        depths = self.story.timeline.depths
-        return await self._forward(lambda index: depths[index] < depth)
+        here = self.cursor
+        return await self._go_on(lambda: self.story.timeline.nearest.outside(here))
 
-    def step_back(self) -> Stop:
+    async def step_back(self) -> Stop:
         """Go to the event before."""
-        return self._backward(lambda index: True)
+        return await self._go_back(self.cursor - 1)
 
-    def step_back_over(self) -> Stop:
+    async def step_back_over(self) -> Stop:
         """Go to the event before of this function, or from its call, of its caller."""
-        depth = self._depth(self.cursor)
-        depths = self.story.timeline.depths
-        return self._backward(lambda index: depths[index] <= depth)
+        return await self._go_back(self.story.timeline.nearest.before(self.cursor))
 
     async def continue_(self) -> Stop:
         """Go on to the next stop, or to the end."""
-        return await self._search(+1)
+        return await self._go_on(lambda: NONE, asking=self.stops.divergences)
 
     async def reverse_continue(self) -> Stop:
         """Go back to the stop before, or to the first event."""
-        return await self._search(-1)
+        return await self._go_back(NONE)
 
     async def next_divergence(self) -> Stop:
         """Go on to the next event that the model predicts otherwise, or to the end."""
-        index = self.cursor
-        self._paused = False
-        while not self._paused and await self.story.reach(index + 1):
+        index, self._paused = self.cursor, False
+        while await self.story.reach(index + 1):
             index += 1
             found = await self._divergence(index)
+            if found is None and self._paused:
+                found = Stop(index, Why.PAUSE)
             if found is not None:
                 return self._stand(found)
-        return self._stand(self._at_end(index))
+        return self._stand(self._at_end())
 
     async def run_to(self, line: int) -> Stop:
         """Go on to the next time that a line runs, else back to the last time before.
@@ -163,16 +163,19 @@ class Session:
         Raises:
             DebugError: it never runs.
         """
-        lines, frames = self.story.timeline.lines, self.story.timeline.frames
-        index = self.cursor
+        timeline, here = self.story.timeline, self.cursor
+        index, self._paused = here, False
         while await self.story.reach(index + 1):
-            index += 1
-            if lines[index] == line and frames[index].event is Event.LINE:
-                return self._stand(Stop(index, Why.GOTO))
-        for index in range(self.cursor, -1, -1):
-            if lines[index] == line and frames[index].event is Event.LINE:
-                return self._stand(Stop(index, Why.GOTO))
-        raise DebugError(f"line {line} never runs", "choose one that does")
+            index = len(timeline) - 1
+            found = next(between(timeline.places.line(line), here, len(timeline)), NONE)
+            if found >= 0:
+                return self._stand(Stop(found, Why.GOTO))
+            if self._paused:
+                return self._stand(Stop(index, Why.PAUSE))
+        found = next(between(timeline.places.line(line), here + 1, NONE), NONE)
+        if found < 0:
+            raise DebugError(f"line {line} never runs", "choose one that does")
+        return self._stand(Stop(found, Why.GOTO))
 
     def go(self, index: int, why: Why = Why.GOTO) -> Stop:
         """Go to an event that is there; raises `DebugError` for another."""
@@ -187,81 +190,84 @@ class Session:
 
     # How
 
-    def _depth(self, index: int) -> int:
-        return self.story.timeline.depths[index]
-
     def _stand(self, stop: Stop) -> Stop:
         self.cursor, self.last = stop.index, stop
         return stop
 
-    def _at_end(self, index: int) -> Stop:
-        if self._paused:
-            return Stop(index, Why.PAUSE)
-        return Stop(index, Why.END, self.story.end_reason)
+    async def _go_on(self, target: Callable[[], int], *, asking: bool = False) -> Stop:
+        """Go to an event ahead, a stop before it, or the end; `asking`, to a divergence, too.
 
-    async def _forward(self, wanted: Callable[[int], bool]) -> Stop:
-        index = self.cursor
-        timeline, stops = self.story.timeline, self.stops
+        `target` returns the event, -1 while it is not in the timeline.
+        """
+        timeline, index = self.story.timeline, self.cursor
         self._paused = False
-        while not self._paused:
-            index += 1
-            if index >= len(timeline) and not await self.story.reach(index):
-                return self._stand(self._at_end(index - 1))
-            if wanted(index):
-                return self._stand(Stop(index, Why.STEP))
-            if stops.lines and self._breaks(index):
-                return self._stand(Stop(index, Why.BREAKPOINT))
-        return self._stand(self._at_end(index))
+        while True:
+            known, goal = len(timeline), target()
+            found = await self._stop_between(index, known if goal < 0 else goal, asking)
+            if found is not None:
+                return self._stand(found)
+            if goal >= 0:
+                return self._stand(Stop(goal, Why.STEP))
+            index = known - 1
+            if not await self.story.reach(known):
+                return self._stand(self._at_end())
 
-    def _backward(self, wanted: Callable[[int], bool]) -> Stop:
-        for index in range(self.cursor - 1, -1, -1):
-            if wanted(index):
-                return self._stand(Stop(index, Why.STEP))
-        return self._stand(Stop(0, Why.START))
-
-    async def _search(self, direction: int) -> Stop:
-        index = self.cursor
+    async def _go_back(self, goal: int) -> Stop:
+        """Go to an event before, -1 for none, or to a stop after it."""
         self._paused = False
+        found = await self._stop_between(self.cursor, goal)
+        return self._stand(found or (Stop(goal, Why.STEP) if goal >= 0 else Stop(0, Why.START)))
+
+    def _at_end(self) -> Stop:
+        return Stop(len(self.story.timeline) - 1, Why.END, self.story.end_reason)
+
+    async def _stop_between(self, start: int, end: int, asking: bool = False) -> Stop | None:
+        """Return the first stop strictly between two events, from `start` on in either direction.
+
+        A long search lets others run now and then, and ends where it is when one of them says so.
+        """
         while not self._paused:
-            index += direction
-            if index < 0:
-                return self._stand(Stop(0, Why.START))
-            if index >= len(self.story.timeline) and not await self.story.reach(index):
-                return self._stand(self._at_end(index - 1))
-            stop = self._stop_at(index)
-            if stop is None and self.stops.divergences and direction > 0:
-                stop = await self._divergence(index)
-            if stop is not None:
-                return self._stand(stop)
-            if index % _BREATH == 0:
-                await asyncio.sleep(0)
-        return self._stand(Stop(index, Why.PAUSE))
+            until = time.monotonic() + _BREATH_S
+            for index in self._candidates(start, end, asking):
+                stop = self._stop_at(index)
+                if stop is None and asking:
+                    stop = await self._divergence(index)
+                if stop is not None:
+                    return stop
+                if time.monotonic() > until:
+                    start = index
+                    break
+            else:
+                return None
+            await asyncio.sleep(0)
+        return Stop(start, Why.PAUSE)
+
+    def _candidates(self, start: int, end: int, asking: bool) -> Iterable[int]:
+        if asking or self.stops.watched:
+            step = 1 if start <= end else -1
+            return range(start + step, end, step)
+        return self.stops.candidates(self.story.timeline.places, start, end)
 
     def _stop_at(self, index: int) -> Stop | None:
         """Return why a search ends at an event, if it does."""
-        frame = self.story.timeline.frames[index]
-        if frame.event is Event.EXCEPTION and self.stops.exceptions:
+        timeline, stops = self.story.timeline, self.stops
+        frame = timeline.frames[index]
+        if frame.event is Event.EXCEPTION and stops.exceptions:
             return Stop(index, Why.EXCEPTION, frame.value or "")
-        if self._breaks(index):
-            return Stop(index, Why.BREAKPOINT)
-        if frame.event is Event.CALL and self.stops.functions:
-            name = self.story.timeline.function(index)
-            for key in (name, name.rpartition(".")[2]):
-                if key in self.stops.functions and self._meets(self.stops.functions[key], index):
-                    return Stop(index, Why.FUNCTION_BREAKPOINT, name)
-        if self.stops.watched and frame.locals is not None:
-            changed = self.stops.watched & self.story.timeline.changed(index)
+        if frame.event is Event.LINE and stops.lines:
+            point = stops.lines.get(timeline.lines[index])
+            if point is not None and self._meets(point, index):
+                return Stop(index, Why.BREAKPOINT, point.problem)
+        if frame.event is Event.CALL and stops.functions:
+            for name in names(timeline.function(index)):
+                point = stops.functions.get(name)
+                if point is not None and self._meets(point, index):
+                    return Stop(index, Why.FUNCTION_BREAKPOINT, point.problem or name)
+        if stops.watched and frame.locals is not None:
+            changed = timeline.changed(index, stops.watched)
             if changed:
                 return Stop(index, Why.DATA_BREAKPOINT, ", ".join(sorted(changed)))
         return None
-
-    def _breaks(self, index: int) -> bool:
-        if not self.stops.lines:
-            return False
-        point = self.stops.lines.get(self.story.timeline.lines[index])
-        if point is None or self.story.timeline.frames[index].event is not Event.LINE:
-            return False
-        return self._meets(point, index)
 
     def _meets(self, point: Breakpoint, index: int) -> bool:
         state = self.state(index)

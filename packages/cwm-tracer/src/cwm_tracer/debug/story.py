@@ -53,7 +53,6 @@ class Story:
         self.mode = mode
         self._predictor = predictor
         self._max_events = max_events
-        self._truth = list(frames) if mode != "predicted" else []
         self._branched = mode == "predicted"
         self._predictions: dict[int, Prediction] = {}
         self._edited: dict[int, set[str]] = {}
@@ -63,7 +62,7 @@ class Story:
         self.end_reason = ""
         """Why a prediction goes no further."""
         self.timeline = Timeline(SourceMap(context))
-        self.timeline.extend(self._truth if self._truth else frames[:1])
+        self.timeline.extend(frames[:1] if self._branched else frames)
 
     @property
     def predicting(self) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 
 from cwm_core.trace.frames import Event, Frame
 from cwm_tracer.debug.locate import SourceMap
+from cwm_tracer.debug.nearest import NONE, Nearest
+from cwm_tracer.debug.places import Places
 
 
 @dataclass(slots=True)
@@ -15,6 +19,8 @@ class _Open:
 
     activation: int
     depth: int
+    latest: int
+    """Its latest event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +34,29 @@ class StackEntry:
     """1-based; 0 where the line is not in the program."""
 
 
-@dataclass(slots=True)
 class Timeline:
     """Events of one thread, to which more can be appended, or the latest taken back.
 
     Depths and lines come from the events where they were recorded; those of a predicted event
-    follow from the events before it and from the program's text.
+    follow from the events before it and from the program's text. Whatever a step asks for is
+    looked up: nothing is searched for, however many events there are.
     """
 
-    source: SourceMap
-    frames: list[Frame] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    depths: list[int] = field(default_factory=list)
-    activations: list[int] = field(default_factory=list)
-    """Of each event, the index of the call event with which the stay in its function began."""
-    _before: list[int] = field(default_factory=list)
-    """Of each event, the one before it in the same activation; -1 for the first."""
-    _caller: dict[int, int] = field(default_factory=dict)
-    """Of each activation, the caller's latest event; -1 where there is none."""
-    _open: list[_Open] = field(default_factory=list)
+    def __init__(self, source: SourceMap) -> None:
+        self.source = source
+        self.frames: list[Frame] = []
+        self.lines = array("i")
+        self.depths = array("i")
+        self.activations = array("i")
+        """Of each event, the index of the call event with which the stay in its function began."""
+        self.nearest = Nearest()
+        self.places = Places()
+        self._before = array("i")
+        """The one before it in the same activation, -1 for the first."""
+        self._callers = array("i")
+        """The latest of the function that called its own, -1 where there is none."""
+        self._heights = array("i")
+        self._open: list[_Open] = []
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -60,13 +70,20 @@ class Timeline:
         """Append one event."""
         index = len(self.frames)
         opened = self._place(frame, index)
-        activation = opened.activation
-        before = self._latest(activation, index)
+        activation, before = opened.activation, opened.latest
+        opened.latest = index
+        line = frame.line_number or self._line(frame, activation, before)
         self.frames.append(frame)
         self.activations.append(activation)
         self._before.append(before)
+        self._callers.append(self._open[-2].latest if len(self._open) > 1 else NONE)
+        self._heights.append(len(self._open))
         self.depths.append(opened.depth)
-        self.lines.append(frame.line_number or self._line(frame, activation, before))
+        self.lines.append(line)
+        self.nearest.append(opened.depth)
+        self.places.append(index, frame.event, line)
+        if frame.event is Event.CALL:
+            self.places.called(index, self.function(index))
 
     def _place(self, frame: Frame, index: int) -> _Open:
         """Find or open the activation of an event."""
@@ -78,18 +95,9 @@ class Timeline:
             while stack and stack[-1].depth >= least:
                 stack.pop()
         if frame.event is Event.CALL or not stack:
-            caller = index - 1 if stack else -1
             depth = len(stack) if frame.depth is None else frame.depth
-            self._caller[index] = caller
-            stack.append(_Open(index, depth))
+            stack.append(_Open(index, depth, NONE))
         return stack[-1]
-
-    def _latest(self, activation: int, index: int) -> int:
-        at = index - 1
-        while at >= activation and self.activations[at] != activation:
-            # All that lies between belongs to calls from here: go to where the last began.
-            at = self._caller[self.activations[at]]
-        return at if at >= activation else -1
 
     def _line(self, frame: Frame, activation: int, before: int) -> int:
         if frame.event is Event.CALL:
@@ -103,12 +111,16 @@ class Timeline:
 
     def cut(self, length: int) -> None:
         """Forget all events from `length` on."""
-        kept = self.frames[:length]
-        for column in (self.frames, self.lines, self.depths, self.activations, self._before):
-            del column[:]
-        self._caller.clear()
-        self._open.clear()
-        self.extend(kept)
+        del self.frames[length:]
+        columns = (self.lines, self.depths, self.activations)
+        for column in (*columns, self._before, self._callers, self._heights):
+            del column[length:]
+        self.nearest.cut(length)
+        self.places.cut(length)
+        self._open = [
+            _Open(self.activations[index], self.depths[index], index)
+            for index in self._under_way(length - 1)
+        ][::-1]
 
     def replace_last(self, frame: Frame) -> None:
         """Put another event of the same kind in the place of the last."""
@@ -128,20 +140,31 @@ class Timeline:
             index = self._before[index]
         return {}
 
-    def previous(self, index: int) -> int:
-        """Return the event before in the same activation, -1 where there is none."""
-        return self._before[index]
-
-    def changed(self, index: int) -> set[str]:
-        """Name the locals that are new or different since the event before in this function."""
+    def changed(self, index: int, names: Collection[str] | None = None) -> set[str]:
+        """Name the locals, all or of some, that are new or different since the event before in
+        this function."""
         before = self._before[index]
         known = self.state(before) if before >= 0 else {}
-        return {name for name, text in self.state(index).items() if known.get(name) != text}
+        state = self.state(index)
+        asked = state if names is None else [name for name in names if name in state]
+        return {name for name in asked if known.get(name) != state[name]}
 
-    def stack(self, index: int) -> list[StackEntry]:
-        """Return the functions that are under way at an event, the innermost first."""
-        entries = []
+    def height(self, index: int) -> int:
+        """Return how many functions are under way at an event."""
+        return self._heights[index]
+
+    def stack(self, index: int, first: int = 0, most: int | None = None) -> list[StackEntry]:
+        """Return the functions that are under way at an event, the innermost first.
+
+        Of these, `first` are left out, and no more than `most` returned.
+        """
+        last = None if most is None else first + most
+        return [
+            StackEntry(each, self.function(each), self.lines[each])
+            for each in islice(self._under_way(index), first, last)
+        ]
+
+    def _under_way(self, index: int) -> Iterator[int]:
         while index >= 0:
-            entries.append(StackEntry(index, self.function(index), self.lines[index]))
-            index = self._caller[self.activations[index]]
-        return entries
+            yield index
+            index = self._callers[index]

@@ -12,6 +12,7 @@ from cwm_tracer.debug.dap.conversation import Body, RefusedError
 from cwm_tracer.debug.dap.looking import Looking
 from cwm_tracer.debug.dap.moving import Moving
 from cwm_tracer.debug.dap.stopping import Stopping
+from cwm_tracer.debug.heap import settle
 from cwm_tracer.debug.opening import Subject, open_story
 from cwm_tracer.debug.session import Session
 
@@ -29,6 +30,7 @@ CAPABILITIES: Body = {
     "supportsSetVariable": True,
     "supportsSetExpression": True,
     "supportsEvaluateForHovers": True,
+    "supportsClipboardContext": True,
     "supportsExceptionInfoRequest": True,
     "supportsLoadedSourcesRequest": True,
     "supportsBreakpointLocationsRequest": True,
@@ -61,6 +63,7 @@ class Adapter(Stopping, Looking, Moving):
         self._opened = await open_story(config, subject)
         self._session = Session(self._opened.story, self._log_point)
         self._stop_on_entry = bool(arguments.get("stopOnEntry", True))
+        settle()
         return {}, self._event("initialized")
 
     _on_attach = _on_launch
@@ -92,6 +95,7 @@ class Adapter(Stopping, Looking, Moving):
         return {}, self._start(session.continue_)
 
     async def _on_restart(self, _: Body) -> tuple[Body, Awaitable[None]]:
+        await self._idle()
         return {}, self._stopped(self._live().restart())
 
     async def _on_disconnect(self, _: Body) -> tuple[Body, Awaitable[None]]:

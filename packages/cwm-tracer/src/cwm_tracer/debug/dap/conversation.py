@@ -14,6 +14,7 @@ from cwm_core.errors import CwmError
 from cwm_tracer.debug.config import DebugConfig
 from cwm_tracer.debug.dap.variables import References
 from cwm_tracer.debug.dap.wire import ProtocolError, Writer, encode, read_message
+from cwm_tracer.debug.heap import settle
 from cwm_tracer.debug.opening import Opened, Subject
 from cwm_tracer.debug.session import Session
 
@@ -69,8 +70,11 @@ class Conversation:
             self._running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._running
-        if self._opened is not None:
-            await self._opened.close()
+        opened, self._opened, self._session = self._opened, None, None
+        if opened is not None:
+            await opened.close()
+            del opened
+            settle()
 
     async def _send(self, message: Body) -> None:
         self._sequence += 1
@@ -123,6 +127,12 @@ class Conversation:
         self._there()
         assert self._session is not None
         return self._session
+
+    async def _idle(self) -> None:
+        """Pause the verb that is under way, if there is one."""
+        if self._running is not None and not self._running.done():
+            self._live().pause()
+            await self._running
 
     def _event_of(self, arguments: Body) -> int:
         """Return the event of the stack frame that a request is about."""

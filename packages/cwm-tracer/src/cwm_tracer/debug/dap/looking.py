@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from cwm_core.trace.frames import Event
 from cwm_tracer.debug.dap.conversation import Body, Conversation, RefusedError
-from cwm_tracer.debug.dap.variables import differing, probability
+from cwm_tracer.debug.dap.variables import differing, probability, shortened
 from cwm_tracer.debug.session import Why
 from cwm_tracer.debug.story import DebugError
 
 THREAD = 1
 """The number of the one thread that a story has."""
+_MOST_IN_NAME = 80
+"""Characters of a returned value in the name of a stack frame."""
 
 
 class Looking(Conversation):
@@ -20,20 +22,21 @@ class Looking(Conversation):
         return {"threads": [{"id": THREAD, "name": f"{opened.title}, {opened.story.mode}"}]}
 
     async def _on_stack_trace(self, arguments: Body) -> Body:
-        entries = self._live().stack()
+        session = self._live()
+        timeline, source = session.story.timeline, self._source()
         first = int(arguments.get("startFrame") or 0)
-        most = int(arguments.get("levels") or 0) or len(entries)
+        most = int(arguments.get("levels") or 0) or None
         frames = [
             {
                 "id": entry.index + 1,
                 "name": self._frame_name(entry.index, entry.function),
                 "line": max(0, entry.line - 1 + self._first_line),
                 "column": self._first_line,
-                "source": self._source(),
+                "source": source,
             }
-            for entry in entries[first : first + most]
+            for entry in timeline.stack(session.cursor, first, most)
         ]
-        return {"stackFrames": frames, "totalFrames": len(entries)}
+        return {"stackFrames": frames, "totalFrames": timeline.height(session.cursor)}
 
     def _frame_name(self, index: int, function: str) -> str:
         """Say of the event that is looked at, which is no line, what it is."""
@@ -43,7 +46,7 @@ class Looking(Conversation):
             return function
         if frame.event is Event.CALL:
             return f"{function} (call)"
-        return f"{function} ({frame.event} {frame.value})"
+        return f"{function} ({frame.event} {shortened(frame.value or '', _MOST_IN_NAME)})"
 
     async def _on_scopes(self, arguments: Body) -> Body:
         session = self._live()
@@ -92,14 +95,17 @@ class Looking(Conversation):
         return await self._set(str(arguments["expression"]).strip(), str(arguments["value"]))
 
     async def _set(self, name: str, value: str) -> Body:
+        await self._idle()
         session = self._live()
         text = session.evaluate(value)
         await session.set_variable(name, text)
-        return {"value": text, "variablesReference": self._references.of_text(text)}
+        return {"value": shortened(text), "variablesReference": self._references.of_text(text)}
 
     async def _on_evaluate(self, arguments: Body) -> Body:
         text = self._live().evaluate(str(arguments["expression"]), self._event_of(arguments))
-        answer: Body = {"result": text, "variablesReference": self._references.of_text(text)}
+        whole = arguments.get("context") in ("repl", "clipboard")
+        shown = text if whole else shortened(text)
+        answer: Body = {"result": shown, "variablesReference": self._references.of_text(text)}
         made = self._live().story.known_prediction(self._event_of(arguments))
         if made is not None:
             sure = made.confidence.values.get(str(arguments["expression"]).strip())

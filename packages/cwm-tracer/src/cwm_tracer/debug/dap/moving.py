@@ -40,7 +40,7 @@ class Moving(Conversation):
     async def _on_step_back(self, arguments: Body) -> tuple[Body, Awaitable[None]]:
         session = self._live()
         fine = arguments.get("granularity") == "instruction"
-        return {}, self._stopped(session.step_back() if fine else session.step_back_over())
+        return {}, self._start(session.step_back if fine else session.step_back_over)
 
     async def _on_continue(self, _: Body) -> tuple[Body, Awaitable[None]]:
         return {"allThreadsContinued": True}, self._start(self._live().continue_)
@@ -59,13 +59,15 @@ class Moving(Conversation):
         return {"targets": [{"id": line, "label": f"line {line}", "line": int(arguments["line"])}]}
 
     async def _on_goto(self, arguments: Body) -> tuple[Body, Awaitable[None]]:
-        return {}, self._stopped(await self._live().run_to(int(arguments["targetId"])))
+        line = int(arguments["targetId"])
+        return {}, self._start(lambda: self._live().run_to(line))
 
     async def _start(self, verb: Callable[[], Awaitable[Stop]]) -> None:
         """Let a verb work while requests are answered; its stop becomes an event."""
         if self._running is not None and not self._running.done():
             await self._running
         self._running = asyncio.create_task(self._run(verb))
+        await asyncio.sleep(0)  # it has begun: a pause that comes next is for it
 
     async def _run(self, verb: Callable[[], Awaitable[Stop]]) -> None:
         try:

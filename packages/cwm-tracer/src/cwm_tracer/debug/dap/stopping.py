@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+from cwm_core.errors import CwmError
 from cwm_tracer.debug.breakpoints import Breakpoint
 from cwm_tracer.debug.dap.conversation import Body, Conversation
+
+Key = TypeVar("Key", int, str)
+_CONDITIONS = ("condition", "hitCondition", "logMessage")
 
 
 class Stopping(Conversation):
@@ -12,12 +18,13 @@ class Stopping(Conversation):
     async def _on_set_breakpoints(self, arguments: Body) -> Body:
         session = self._live()
         ours = self._is_ours(arguments.get("source", {}))
-        points, answers = {}, []
+        points: dict[int, Breakpoint] = {}
+        answers = []
         for wanted in arguments.get("breakpoints", ()):
             line = int(wanted["line"]) + 1 - self._first_line
             answer, actual = self._place(line) if ours else (_unverified("another program"), 0)
             if actual:
-                points[actual] = _breakpoint(wanted, line=actual)
+                answer |= _into(points, actual, wanted, line=actual)
             answers.append(answer)
         if ours:
             session.stops.lines = points
@@ -40,11 +47,11 @@ class Stopping(Conversation):
         return {"breakpoints": [{"line": each - 1 + self._first_line} for each in found]}
 
     async def _on_set_function_breakpoints(self, arguments: Body) -> Body:
+        points: dict[str, Breakpoint] = {}
         wanted = arguments.get("breakpoints", ())
-        self._live().stops.functions = {
-            each["name"]: _breakpoint(each, function=each["name"]) for each in wanted
-        }
-        return {"breakpoints": [{"verified": True} for _ in wanted]}
+        answers = [_into(points, each["name"], each, function=each["name"]) for each in wanted]
+        self._live().stops.functions = points
+        return {"breakpoints": answers}
 
     async def _on_set_exception_breakpoints(self, arguments: Body) -> Body:
         session = self._live()
@@ -74,14 +81,16 @@ class Stopping(Conversation):
         return {"breakpoints": [{"verified": True} for _ in wanted]}
 
 
-def _breakpoint(wanted: Body, *, line: int = 0, function: str = "") -> Breakpoint:
-    return Breakpoint(
-        line,
-        function,
-        str(wanted.get("condition") or ""),
-        str(wanted.get("hitCondition") or ""),
-        str(wanted.get("logMessage") or ""),
-    )
+def _into(
+    points: dict[Key, Breakpoint], key: Key, wanted: Body, *, line: int = 0, function: str = ""
+) -> Body:
+    """Add a breakpoint; return what there is to say of it, such as that its condition is none."""
+    condition, hits, message = (str(wanted.get(name) or "") for name in _CONDITIONS)
+    try:
+        points[key] = Breakpoint(line, function, condition, hits, message)
+    except CwmError as error:
+        return _unverified(f"{error.message}: {error.hint}" if error.hint else error.message)
+    return {"verified": True}
 
 
 def _unverified(why: str) -> Body:

@@ -34,8 +34,8 @@ class DebuggerApp(App[None]):
         Binding("n", "step('step_over')", "over"),
         Binding("s", "step('step_in')", "in"),
         Binding("o", "step('step_out')", "out"),
-        Binding("b", "step_back(True)", "back"),
-        Binding("B", "step_back(False)", "back into"),
+        Binding("b", "step('step_back_over')", "back"),
+        Binding("B", "step('step_back')", "back into"),
         Binding("c", "step('continue_')", "continue"),
         Binding("r", "step('reverse_continue')", "reverse"),
         Binding("d", "step('next_divergence')", "divergence"),
@@ -105,14 +105,6 @@ class DebuggerApp(App[None]):
         """Start a verb that may ask the model; keys go on working."""
         self._say("...")
         self.run_worker(self._moving(getattr(self.session, verb)), exclusive=True, group="verb")
-
-    async def action_step_back(self, over: bool) -> None:
-        """Go back one event, over calls or into them."""
-        if over:
-            self.session.step_back_over()
-        else:
-            self.session.step_back()
-        await self._draw()
 
     async def action_restart(self) -> None:
         """Go to the first event."""
