@@ -118,3 +118,9 @@ def cwm_loggers() -> list[Component]:
         Component("tensorboard", f"{module}:TensorBoard", "TensorBoard event files"),
         Component("wandb", f"{module}:Wandb", "Weights & Biases"),
     ]
+
+
+@hookimpl
+def cwm_probes() -> list[str]:
+    """What `cwm doctor` looks for."""
+    return ["cwm_train.generate.probe:native_decoder"]

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 import torch
 
 from cwm_core.engine.base import Completion, EngineError, SamplingParams
-from cwm_train.generate.decode import DecodeStep
-from cwm_train.generate.forward import ForwardStep
 from cwm_train.generate.prefixes import PrefixStore
 from cwm_train.generate.request import Request, check_params, check_prompt
 from cwm_train.generate.sampling import draw
-from cwm_train.model.cache import KVCache, NewTokens
+from cwm_train.generate.steps import make_step
+from cwm_train.model.cache import KVCache
 from cwm_train.model.transformer import CwmForCausalLM
 
 SHORTEST_PREFIX = 16
@@ -42,7 +41,7 @@ class DecodingBatch:
     """Rows with one KV cache; `step` is the only method that computes.
 
     With `batch_invariant` it rounds where training does; the caller chooses the sums
-    (`model.invariant`).
+    (`model.invariant`). Without `native` it never uses the step in C.
     """
 
     def __init__(
@@ -53,6 +52,7 @@ class DecodingBatch:
         prefix_bytes: int = 0,
         version: int = 0,
         batch_invariant: bool = False,
+        native: bool = True,
     ) -> None:
         self.model, self.version = model, version
         weight = model.lm_head.weight
@@ -61,8 +61,7 @@ class DecodingBatch:
         self.cache = KVCache(model.config, weight.device, weight.dtype)
         windows = [window for window in self.cache.windows if window is not None]
         self.prefixes = PrefixStore(prefix_bytes, min(windows, default=None))
-        step = ForwardStep if batch_invariant else DecodeStep
-        self._decode = step(model, self.cache)
+        self._decode = make_step(model, self.cache, batch_invariant, native)
         self._rows: list[_Row] = []
         self._ready = 0
         self._ids_b = self._positions_b = torch.zeros(0, dtype=torch.long)
@@ -179,15 +178,11 @@ class DecodingBatch:
         return pieces
 
     def _compute(self, pieces: list[tuple[_Row, int]]) -> None:
-        rows, counts = [row for row, _ in pieces], [count for _, count in pieces]
-        ids_bt = torch.zeros(len(rows), max(counts), dtype=torch.long)
-        for b, (row, count) in enumerate(pieces):
-            ids_bt[b, :count] = torch.tensor(row.request.ids[row.done : row.done + count])
-        places, starts = [self._rows.index(row) for row in rows], [row.done for row in rows]
-        new = NewTokens(self.cache, places, starts, counts)
-        self.model.model(ids_bt.to(self._device), cache=new)
-        self.computed_tokens += sum(counts)
-        for place, row, count in zip(places, rows, counts):
+        places = [self._rows.index(row) for row, _ in pieces]
+        ids = [row.request.ids[row.done : row.done + count] for row, count in pieces]
+        self._decode.fill(places, [row.done for row, _ in pieces], ids)
+        for place, (row, count) in zip(places, pieces):
+            self.computed_tokens += count
             row.done += count
             if not row.missing and row.done >= SHORTEST_PREFIX:
                 self._keep(place, row)
@@ -204,7 +199,6 @@ class DecodingBatch:
             other = self._rows[self._ready]
             self.cache.swap(place, self._ready, max(row.done, other.done))
             self._rows[place], self._rows[self._ready] = other, row
-        self._decode.reveal(self._ready, row.done)
         self._ready += 1
         self._stale = True
 
@@ -221,7 +215,6 @@ class DecodingBatch:
         if place < self._ready:
             self._ready -= 1
             self._move(self._ready, place)
-            self._decode.move(self._ready, place)
             place, self._stale = self._ready, True
         self._move(len(self._rows) - 1, place)
         self._rows.pop()

@@ -41,6 +41,9 @@ class Local(ComponentConfig):
     batch_invariant: bool = False
     """Whether a sequence gets the same numbers whatever else is in the batch, in bf16 too, as sums
     are in fp64; generation takes several times as long."""
+    native: bool = True
+    """Whether models of up to 64 MiB in their layers, in fp32 on a CPU, are computed by the step in
+    C where it was compiled (`cwm doctor` tells), several times as fast."""
     threads: int | None = Field(None, gt=0)
     """CPU threads; torch's choice by default."""
 

@@ -3,7 +3,8 @@
 A step of a small model is mostly the calls between the matrix products. So projections with the
 same input are one product, their weights lying side by side in memory (the model's parameters
 become views of it, so that nothing is held twice and updates in place reach both); keys and values
-are written by one call; masks are not built again but opened at one slot per row and step.
+are written by one call; one mask serves all layers, as in rings too a row sees the slots up to its
+position.
 Shapes: R rows of the cache, B active rows (the first B), D width, H query heads, G key/value heads,
 E head width, S slots, V vocabulary.
 """
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cwm_train.generate.forward import ForwardStep
 from cwm_train.model.cache import KVCache
 from cwm_train.model.transformer import CwmForCausalLM
 
@@ -39,8 +41,9 @@ def side_by_side(linears: Sequence[nn.Linear]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Layer:
-    index: int
+class LayerWeights:
+    """A layer's weights, (in, out) each but for the norms; views of the model's own."""
+
     window: int | None
     norm_before: Tensor
     qkv: Tensor
@@ -50,10 +53,10 @@ class _Layer:
     down: Tensor
 
     @classmethod
-    def of(cls, layer: Any, index: int) -> _Layer:
+    def of(cls, layer: Any) -> LayerWeights:
+        """Lay the weights of a layer of the model side by side."""
         mix, mlp = layer.self_attn, layer.mlp
         return cls(
-            index,
             mix.window,
             layer.input_layernorm.weight.detach(),
             side_by_side([mix.q_proj, mix.k_proj, mix.v_proj]).T,
@@ -64,80 +67,31 @@ class _Layer:
         )
 
 
-class Masks:
-    """What each row sees: zero or minus infinity per slot, (R, S), one tensor per window."""
-
-    def __init__(self, cache: KVCache) -> None:
-        self._cache = cache
-        self._bias: dict[int | None, Tensor] = {}
-
-    def set(self, row: int, length: int) -> None:
-        """Let a row see its first `length` slots, and no other."""
-        for window in dict.fromkeys(self._cache.windows):
-            bias_s = self._sized(window)[row]
-            bias_s[:] = -torch.inf
-            bias_s[:length] = 0
-
-    def move(self, source: int, target: int) -> None:
-        """Let row `target` see what row `source` sees."""
-        for window in dict.fromkeys(self._cache.windows):
-            bias_rs = self._sized(window)
-            bias_rs[target] = bias_rs[source]
-
-    def open(self, window: int | None, rows_b: Tensor, slots_b: Tensor) -> Tensor:
-        """Open one slot of each given row and return the masks of all rows."""
-        bias_rs = self._sized(window)
-        bias_rs.view(-1).index_fill_(0, rows_b * bias_rs.shape[1] + slots_b, 0)
-        return bias_rs
-
-    def _sized(self, window: int | None) -> Tensor:
-        old, shape = self._bias.get(window), (self._cache.rows, self._cache.slots_of(window))
-        if old is not None and old.shape == shape:
-            return old
-        new = self._cache.layers[0].new_full(shape, -torch.inf)
-        if old is not None:
-            new[: old.shape[0], : old.shape[1]] = old
-        self._bias[window] = new
-        return new
-
-
-class DecodeStep:
+class DecodeStep(ForwardStep):
     """The decoder over the first B rows of a cache; holds the model's weights as it needs them."""
 
     def __init__(self, model: CwmForCausalLM, cache: KVCache) -> None:
+        super().__init__(model, cache)
         config = model.config
-        self._model, self._cache, self._masks = model, cache, Masks(cache)
         self._heads, self._groups = config.num_attention_heads, config.num_key_value_heads
         self._width, self._eps = config.head_dim, config.rms_norm_eps
-        self._layers = [_Layer.of(layer, i) for i, layer in enumerate(model.model.layers)]
+        self._layers = [LayerWeights.of(layer) for layer in model.model.layers]
         self._windows = tuple(dict.fromkeys(cache.windows))
 
-    def reveal(self, row: int, length: int) -> None:
-        """Let a row see its first `length` tokens, and no others."""
-        self._masks.set(row, length)
-
-    def move(self, source: int, target: int) -> None:
-        """Let row `target` see what row `source` sees."""
-        self._masks.move(source, target)
-
     def __call__(self, ids_b: Tensor, positions_b: Tensor, used: int) -> Tensor:
-        """Write each row's token at its position; return the logits of the next, (B, V).
-
-        `used` is the number of slots of the longest row, the new token included.
-        """
+        """Write a token to each of the first B rows at its position; return logits, (B, V)."""
         cos_b12e, sin_b12e = self._rotation(positions_b)
         rows_b = torch.arange(len(ids_b), device=ids_b.device)
-        places, seen = {}, {}
+        seen_b11s = self._seen(positions_b, used)
+        places = {}
         for window in self._windows:
             slots_b = positions_b if window is None else positions_b % window
             places[window] = self._cache.flat(window, rows_b, slots_b)
-            bias_rs = self._masks.open(window, rows_b, slots_b)
-            seen[window] = bias_rs[: len(ids_b), None, None, :used]
         x_bd = self._model.model.embed_tokens(ids_b)
-        for layer in self._layers:
-            window = layer.window
+        for index, layer in enumerate(self._layers):
             h_bd = self._norm(x_bd, layer.norm_before) @ layer.qkv
-            y_bd = self._attend(h_bd, layer.index, places[window], seen[window], cos_b12e, sin_b12e)
+            store = self._turn_and_put(h_bd, index, places[layer.window], cos_b12e, sin_b12e)
+            y_bd = self._attend(h_bd, store, seen_b11s)
             x_bd = torch.addmm(x_bd, y_bd, layer.out)
             gate_bf, up_bf = (self._norm(x_bd, layer.norm_after) @ layer.gate_up).chunk(2, -1)
             x_bd = torch.addmm(x_bd, functional.silu(gate_bf).mul_(up_bf), layer.down)
@@ -148,29 +102,36 @@ class DecodeStep:
         scale_b1 = x_fp32.square().mean(-1, keepdim=True).add_(self._eps).rsqrt_()
         return (x_fp32 * scale_b1).to(x_bd.dtype).mul_(weight_d)
 
-    def _attend(
-        self,
-        qkv_bd: Tensor,
-        layer: int,
-        places: Tensor,
-        seen_b11s: Tensor,
-        cos_b12e: Tensor,
-        sin_b12e: Tensor,
+    def _turn_and_put(
+        self, qkv_bd: Tensor, layer: int, places: Tensor, cos_b12e: Tensor, sin_b12e: Tensor
     ) -> Tensor:
+        """Rotate queries and keys in place, store keys and values; return the layer's store."""
         rows, heads, groups, width = len(qkv_bd), self._heads, self._groups, self._width
         turned = qkv_bd[:, : (heads + groups) * width].view(rows, -1, 2, width // 2)
         crossed = turned.flip(2).float().mul_(sin_b12e)
         turned.copy_(crossed.addcmul_(turned.float(), cos_b12e))
         kv_b2ge = qkv_bd[:, heads * width :].view(rows, 2, groups, width)
-        store = self._cache.put(layer, places, kv_b2ge)
-        held_b2gse = store[:rows, :, :, : seen_b11s.shape[-1]]
+        return self._cache.put(layer, places, kv_b2ge)
+
+    def _attend(self, qkv_bd: Tensor, store: Tensor, seen_b11s: Tensor) -> Tensor:
+        rows, heads, groups, width = len(qkv_bd), self._heads, self._groups, self._width
+        slots = min(seen_b11s.shape[-1], store.shape[3])
+        held_b2gse = store[:rows, :, :, :slots]
         y_bgje = functional.scaled_dot_product_attention(
             qkv_bd[:, : heads * width].view(rows, groups, heads // groups, width),
             held_b2gse[:, 0],
             held_b2gse[:, 1],
-            attn_mask=seen_b11s,
+            attn_mask=seen_b11s[..., :slots],
         )
         return y_bgje.reshape(rows, heads * width)
+
+    def _seen(self, positions_b: Tensor, used: int) -> Tensor:
+        """Return zero for slots that a row sees, minus infinity for others, (B, 1, 1, S)."""
+        slots_s = torch.arange(used, device=positions_b.device)
+        bias_bs = torch.zeros(
+            len(positions_b), used, device=positions_b.device, dtype=self._cache.layers[0].dtype
+        )
+        return bias_bs.masked_fill_(slots_s > positions_b[:, None], -torch.inf)[:, None, None]
 
     def _rotation(self, positions_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return cosines and signed sines for both halves of a head, fp32, (B, 1, 2, E/2)."""

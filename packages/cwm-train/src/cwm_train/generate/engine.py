@@ -160,6 +160,7 @@ def _options(config: Local, model: CwmForCausalLM) -> Options:
         recompute=config.after_update == "recompute",
         max_score_tokens=config.max_score_tokens,
         batch_invariant=config.batch_invariant,
+        native=config.native,
     )
     if config.cache_tokens is not None:
         options = replace(options, cache_tokens=config.cache_tokens)

@@ -34,6 +34,7 @@ class Options:
     recompute: bool = False
     max_score_tokens: int = 16384
     batch_invariant: bool = False
+    native: bool = True
 
 
 @dataclass(eq=False)
@@ -152,6 +153,7 @@ class Worker:
             prefix_bytes=self._options.prefix_bytes,
             version=self.stats.version,
             batch_invariant=self._options.batch_invariant,
+            native=self._options.native,
         )
 
     def _collect(self, batch: DecodingBatch) -> bool:
