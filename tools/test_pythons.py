@@ -45,7 +45,7 @@ def run_tests(interpreter: Path, pytest_arguments: list[str]) -> int:
         for command in (
             [*uv, "venv", "--python", str(interpreter), str(python.parent.parent)],
             [*uv, "pip", "install", "--python", str(python), "--constraint", str(constraints),
-             *editable, *TEST_TOOLS],
+             "--compile-bytecode", *editable, *TEST_TOOLS],
             # Where nothing compiles, half of the tests would test nothing.
             [str(python), "-c", "import cwm_tracer.capture._native"],
         ):  # fmt: skip

@@ -4,12 +4,12 @@
     cwm run rl_tools steps=1
     python tools/bench/rl_learning.py lookup --model runs/rl-tools/warm --out runs/rl-lookup
     python tools/bench/rl_programs.py --out runs/rl-programs    # then trace them, as it says
-    cwm run rl_output steps=1
-    python tools/bench/rl_learning.py output --model runs/rl-output/warm \
-        --data runs/rl-programs/train --heldout runs/rl-programs/test --out runs/rl-values
+    python tools/bench/rl_learning.py output --model runs/quickstart/train \
+        --data runs/rl-programs/train --heldout runs/rl-programs/test --out runs/rl-output
 
-pass@1 is the share of right episodes, sampled at temperature 1, one per held-out task. Words after
-`--` are overrides of `cwm rl train`. The same command continues runs that were stopped.
+`lookup` takes two turns; `output` is the result of a call, told by predicting its execution up to
+the end. pass@1 is the share of right episodes, sampled at temperature 1, one per held-out task.
+Words after `--` are overrides of `cwm rl train`. The same command continues runs that were stopped.
 """
 
 from __future__ import annotations
@@ -52,15 +52,16 @@ SETTINGS = {
         "max_steps": "60",
     },
     "output": {
-        "environments.task": "output_prediction",
+        "environments.task": "trace_prediction",
+        "environments.task.reward": "output",
         "tasks.task.max_turns": "1",
-        "tasks.task.max_tokens": "8",
+        "tasks.task.max_tokens": "112",
         "batch.groups": "16",
         "group_size": "8",
-        "optimizer.lr": "3e-4",
-        "loss.divisor": "512",
+        "optimizer.lr": "5e-4",
+        "loss.divisor": "8192",
         "max_staleness": "2",
-        "max_steps": "60",
+        "max_steps": "100",
     },
 }
 
@@ -99,10 +100,10 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="of cwm rl train, after --")
     given = parser.parse_args()
     settings = dict(SETTINGS[given.task])
-    options = {}
+    options: dict[str, Any] = {}
     if given.task == "output":
         settings["environments.task.data"] = str(given.data)
-        options["data"] = given.heldout or given.data
+        options = {"data": given.heldout or given.data, "reward": "output"}
     settings |= dict(word.split("=", 1) for word in given.overrides)
     heldout = registry().make("environments", settings["environments.task"], **options)
 
