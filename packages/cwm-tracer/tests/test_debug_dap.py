@@ -149,10 +149,63 @@ def test_a_port_serves_one_client_after_the_other(shop, dap_client):
             client.wait_for("stopped")
             assert client.scopes()["Locals"] == {"prices": "[5]", "discount": "0"}
             client.close()
-    finally:
+        waiting = dap_client.Client.over_tcp(port)
+        waiting.launch()
         server.terminate()
-        server.wait(60)
+        assert server.wait(60) == 0
+    finally:
+        server.kill()
         server.stderr.close()
+
+
+def test_a_search_lets_other_requests_in_and_a_pause_or_restart_ends_it(client, tmp_path):
+    path = tmp_path / "long.py"
+    path.write_text("def f(n):\n    k = 0\n    while k < n:\n        k += 1\n    return k\n")
+    limits = ["limits.steps=1000000", "limits.trace_bytes=1000000000", "limits.timeout_s=60"]
+    client.launch(program=f"{path}:f", input="30000", overrides=limits)
+    client.ask("configurationDone")
+    client.wait_for("stopped")
+    never = {"line": 4, "condition": "sum([k * 2, len(str(k))]) < 0"}
+    point = client.ask("setBreakpoints", source={"path": str(path)}, breakpoints=[never])
+    assert point["breakpoints"][0]["verified"]
+    # Both are sent before the first is answered, or the search could be over on a busy machine.
+    for request in [client.channel.send_request(each) for each in ("continue", "pause")]:
+        request.wait_for_response()
+    assert client.wait_for("stopped")["reason"] == "pause"
+    assert client.top()["line"] == 4
+    for request in [client.channel.send_request(each) for each in ("continue", "restart")]:
+        request.wait_for_response()
+    assert [client.wait_for("stopped")["reason"] for _ in range(2)] == ["pause", "entry"]
+    assert client.top()["name"] == "f (call)"
+    client.close()
+
+
+def test_conditions_that_are_none_are_told_at_once_and_others_hold(client, shop):
+    client.launch(program=f"{shop}:total", input="[1, 2], 1")
+    wanted = [{"line": 2, "condition": "x >"}, {"line": 3, "hitCondition": "often"}]
+    wanted.append({"line": 9, "condition": "later == 2"})
+    source = {"path": str(shop)}
+    points = client.ask("setBreakpoints", source=source, breakpoints=wanted)["breakpoints"]
+    assert [each["verified"] for each in points] == [False, False, True]
+    assert "no Python expression" in points[0]["message"] and "often" in points[1]["message"]
+    client.ask("configurationDone")
+    client.wait_for("stopped")
+    stopped = client.move("continue")
+    assert stopped["reason"] == "breakpoint" and "no local 'later'" in stopped["text"]
+    assert client.top()["line"] == 9
+    client.close()
+
+
+def test_log_points_are_told_before_the_stop_that_follows(client, shop):
+    client.launch(program=f"{shop}:total", input="[1, 2], 1")
+    point = {"line": 9, "logMessage": "{price} of {prices}"}
+    client.ask("setBreakpoints", source={"path": str(shop)}, breakpoints=[point])
+    client.ask("configurationDone")
+    client.wait_for("stopped")
+    client.ask("continue", threadId=1)
+    assert client.wait_for("output")["output"] == "1 of [1, 2]\n2 of [1, 2]\n"
+    client.wait_for("stopped")
+    client.close()
 
 
 def test_an_editor_sees_predictions_and_sets_variables(shop, tmp_path, predicting, dap_client):

@@ -72,12 +72,10 @@ def _nothing() -> Exception:
 def _serve(
     settings: DebugConfig, subject: Subject | None, words: list[str], listen: str | None
 ) -> int:
-    import contextlib
-
     from cwm_core.config import compose
     from cwm_tracer.debug.config import DebugConfig
     from cwm_tracer.debug.dap.adapter import Adapter
-    from cwm_tracer.debug.dap.serve import serve_stdio, serve_tcp
+    from cwm_tracer.debug.dap.serve import run_until_terminated, serve_stdio, serve_tcp
     from cwm_tracer.debug.dap.wire import Writer
 
     def configure(overrides: list[str]) -> DebugConfig:
@@ -86,11 +84,9 @@ def _serve(
     def make(writer: Writer) -> Adapter:
         return Adapter(configure, writer, None if subject is None else (settings, subject))
 
-    if listen is None:
-        asyncio.run(serve_stdio(make))
-        return 0
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve_tcp(make, *_address(listen)))
+    run_until_terminated(
+        serve_stdio(make) if listen is None else serve_tcp(make, *_address(listen))
+    )
     return 0
 
 

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from cwm_core.errors import CwmError
@@ -40,7 +41,8 @@ class _Names(Mapping[str, Any]):
             return _literal(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             raise EvaluationError(
-                f"{name} is {text[:80]}, which is known as text only", "compare str values instead"
+                f"{name} is known as text only: {text[:80]}{'…' * (len(text) > 80)}",
+                "what is left out, and objects, cannot be computed with",
             ) from None
 
     def __contains__(self, name: object) -> bool:
@@ -102,7 +104,12 @@ def evaluate(expression: str, state: Mapping[str, str]) -> str:
     A name alone gives its text as it is. Raises `EvaluationError`.
     """
     word = expression.strip()
-    return state[word] if word in state else repr(Expression(word).value(state))
+    return state[word] if word in state else repr(_compiled(word).value(state))
+
+
+@lru_cache(maxsize=64)
+def _compiled(text: str) -> Expression:
+    return Expression(text)
 
 
 def _literal(text: str) -> Any:

@@ -47,6 +47,7 @@ class Conversation:
         self._opened: Opened | None = None
         self._session: Session | None = None
         self._references = References()
+        self._logged: list[str] = []
         self._stop_on_entry = True
         self._running: asyncio.Task[None] | None = None
         self._ended = False
@@ -156,8 +157,18 @@ class Conversation:
         return Path(source["path"]).resolve() == path.resolve()
 
     def _log_point(self, text: str) -> None:
+        """Say what a log point says: soon, and together with others."""
+        if not self._logged:
+            asyncio.get_running_loop().call_soon(self._tell_logged)
+        self._logged.append(text)
+
+    def _tell_logged(self) -> None:
+        if not self._logged:
+            return
+        text = "".join(f"{each}\n" for each in self._logged)
+        self._logged.clear()
         self._sequence += 1
-        body = {"category": "console", "output": f"{text}\n"}
+        body = {"category": "console", "output": text}
         message = {"seq": self._sequence, "type": "event", "event": "output", "body": body}
         self._writer.write(encode(message))
 

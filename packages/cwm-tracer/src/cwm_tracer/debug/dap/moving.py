@@ -83,6 +83,7 @@ class Moving(Conversation):
 
     async def _stopped(self, stop: Stop) -> None:
         self._references.clear()
+        self._tell_logged()
         body: Body = {
             "reason": _REASONS.get(stop.why, "step"),
             "threadId": THREAD,
