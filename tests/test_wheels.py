@@ -143,16 +143,29 @@ def test_wheel_alone(package: str, install: Callable[[str], Path], tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("compiler", "tag"), [(None, "-cp3"), ("/bin/false", "-py3-none-any.whl")])
-def test_the_tracer_is_pure_where_nothing_compiles(
-    compiler: str | None, tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("package", "extension", "twin"),
+    [
+        ("cwm-tracer", "cwm_tracer/capture/_native.c", "cwm_tracer/capture/recorder.py"),
+        ("cwm-train", "cwm_train/generate/_native.c", "cwm_train/generate/decode.py"),
+    ],
+)
+def test_wheels_are_pure_where_nothing_compiles(
+    package: str,
+    extension: str,
+    twin: str,
+    compiler: str | None,
+    tag: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if compiler is not None:
         monkeypatch.setenv("CC", compiler)
     elif not shutil.which("cc"):
         pytest.skip("no C compiler")
-    uv("build", "--package", "cwm-tracer", "--wheel", "--no-sources", "-o", tmp_path, cwd=ROOT)
+    uv("build", "--package", package, "--wheel", "--no-sources", "-o", tmp_path, cwd=ROOT)
     (wheel,) = tmp_path.glob("*.whl")
     assert tag in wheel.name
     names = zipfile.ZipFile(wheel).namelist()
-    assert any(name.startswith("cwm_tracer/capture/_native.c") for name in names) == (not compiler)
-    assert "cwm_tracer/capture/recorder.py" in names
+    assert any(name.startswith(extension) for name in names) == (not compiler)
+    assert twin in names

@@ -3,9 +3,10 @@
 Orchestrator, ledger, stored groups, queue, staleness bound and loss are the real ones; the policy
 is a table, the engine draws from it after a simulated time, and the environment answers after a
 log-normal one whose mean is a third of the generation's. The engine has places for the episodes of
-one step, in both modes; latency in the environment takes none.
+one step, in both modes; latency in the environment takes none. Both learn until the policy's
+expected reward is the same; old episodes teach less, so the asynchronous one needs more steps.
 
-    python tools/bench/rl_async.py --steps 15 --repeats 3 --scale 5
+    python tools/bench/rl_async.py
     python tools/bench/rl_async.py --virtual         # simulated time: the design alone, in seconds
 """
 
@@ -41,7 +42,7 @@ from cwm_core.engine.base import Completion, SamplingParams
 from cwm_core.env.environment import Action, Transition
 from cwm_rl.algorithm.loss import cwm_loss
 from cwm_rl.algorithm.tokens import TokenBatch, Totals
-from cwm_rl.board.files import Published
+from cwm_rl.board.files import Offer, Published
 from cwm_rl.rollout.group import Group
 from cwm_rl.train_config import BatchConfig, EnginesConfig
 
@@ -53,6 +54,7 @@ SIGMA = 1.5
 LEARNING_S = 0.25
 SCALE = [1.0]
 TOKENS, LEARNING_RATE = 32, 8.0
+MOST_STEPS = 200
 
 
 class SlowCoin(Coin):
@@ -98,11 +100,16 @@ class TableEngine(CoinEngine):
 class TableTrainer(CountingTrainer):
     """Moves the table by the gradient of CWM's loss."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, wanted: float) -> None:
         super().__init__(config)
+        self.wanted = wanted
         self.table = torch.zeros(TOKENS, requires_grad=True)
-        self.rewards: list[float] = []
         self.trajectories = 0
+
+    @property
+    def reward(self) -> float:
+        """Expected reward of the table: two answers, each of an even token."""
+        return float(self.table.detach().softmax(-1)[::2].sum() ** 2)
 
     def publish(self, finished: bool = False) -> None:
         """Write the table for the engine."""
@@ -115,12 +122,16 @@ class TableTrainer(CountingTrainer):
         Published(published.version, str(path), published.serial).write(self.files.current)
 
     async def run(self, learn_s: float = 0.0) -> None:
-        """Learn until the budget is used."""
+        """Learn until the reward is reached, or nothing is left to learn."""
         self.publish()
-        while self.step < (self.config.max_steps or 0):
-            groups = self.queue.take(self.step, self.used)
+        while self.reward < self.wanted and self.step < (self.config.max_steps or 0):
+            offer = Offer.read(self.files.offer)
+            no_more = offer.step == self.step
+            groups = self.queue.take(self.step, self.used, no_more=no_more)
             for group in self.queue.newly_stale:
                 self.used[group] = -1
+            if groups is None and no_more and offer.end:
+                break
             if groups is None:
                 await asyncio.sleep(0.01)
                 continue
@@ -142,7 +153,6 @@ class TableTrainer(CountingTrainer):
                 old.append((turn.logprobs or ())[0])
                 advantages.append(member.advantage)
                 episodes.append(number)
-        self.rewards.append(statistics.fmean(v for g in groups for v in g.returns))
         self.trajectories += sum(len(g.members) for g in groups)
         logprobs = self.table.log_softmax(-1)[torch.tensor(tokens)]
         batch = TokenBatch(
@@ -154,7 +164,7 @@ class TableTrainer(CountingTrainer):
             self.table -= LEARNING_RATE * gradient
 
 
-async def measure(steps: int, staleness: int, seed: int) -> dict[str, float]:
+async def measure(wanted: float, staleness: int, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as directory:
         environments = {"coin": SlowCoinConfig(name="coin", turns=2, tasks=10_000)}
         config = rl_config(
@@ -163,11 +173,11 @@ async def measure(steps: int, staleness: int, seed: int) -> dict[str, float]:
             group_size=4,
             batch=BatchConfig(groups=8),
             max_staleness=staleness,
-            max_steps=steps,
+            max_steps=MOST_STEPS,
             seed=seed,
             engines=EnginesConfig(count=1, requests=32),
         )
-        trainer = TableTrainer(config)
+        trainer = TableTrainer(config, wanted)
         orchestrator = orchestrator_of(config, TableEngine())
         clock = asyncio.get_running_loop()
         started = clock.time()
@@ -177,7 +187,8 @@ async def measure(steps: int, staleness: int, seed: int) -> dict[str, float]:
         seconds = clock.time() - started
         return {
             "per_s": trainer.trajectories / seconds,
-            "reward": statistics.fmean(trainer.rewards[-3:]),
+            "steps": float(trainer.step),
+            "reward": trainer.reward,
             "staleness": float(max(trainer.ages)),
             "seconds": seconds,
         }
@@ -185,7 +196,7 @@ async def measure(steps: int, staleness: int, seed: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--reward", type=float, default=0.9, help="at which a run ends")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--staleness", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0)
@@ -194,15 +205,18 @@ def main() -> None:
     SCALE[0] = arguments.scale
     torch.set_num_threads(1)
     run = run_virtual if arguments.virtual else asyncio.run
-    ratios = []
+    rates, times = [], []
     for seed in range(arguments.repeats):
         found = {}
         for name, bound in (("sync", 0), ("async", arguments.staleness)):
-            found[name] = run(measure(arguments.steps, bound, seed))
+            found[name] = run(measure(arguments.reward, bound, seed))
             shown = ", ".join(f"{key} {value:.3f}" for key, value in found[name].items())
             print(f"seed {seed} {name}: {shown}", flush=True)
-        ratios.append(found["async"]["per_s"] / found["sync"]["per_s"])
-    print(f"async/sync trajectories per second: median {statistics.median(ratios):.2f} {ratios}")
+        rates.append(found["async"]["per_s"] / found["sync"]["per_s"])
+        times.append(found["sync"]["seconds"] / found["async"]["seconds"])
+    for name, ratios in (("trajectories per second", rates), ("sooner at the reward", times)):
+        each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"async/sync, {name}: median {statistics.median(ratios):.2f} ({each})")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ class ServeConfig(CommandConfig):
     """What new weights mean for the keys and values of sequences under way."""
     batch_invariant: bool = False
     """Whether an answer has the same numbers whatever else is served; several times slower."""
+    native: bool = True
+    """Whether small models in fp32 on a CPU are computed by the step in C where it was compiled."""
     threads: int | None = Field(None, gt=0)
     """CPU threads; torch's choice by default."""
 

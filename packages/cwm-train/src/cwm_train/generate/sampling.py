@@ -50,12 +50,12 @@ def draw(
         tokens_b[rows] = _sample(
             logits_bv[rows], [params[b] for b in chosen], [sources[b].random() for b in chosen]
         )
-    norm_b1 = logits_bv.logsumexp(-1, keepdim=True)
-    logprobs_b = (logits_bv.gather(1, tokens_b[:, None]) - norm_b1)[:, 0]
+    logprobs_bv = logits_bv.log_softmax(-1)
+    logprobs_b = logprobs_bv.gather(1, tokens_b[:, None])[:, 0]
     most = max(tops, default=0)
     found: list[tuple[tuple[int, float], ...]] = [()] * len(params)
     if most:
-        values_bk, ids_bk = (logits_bv - norm_b1).topk(min(most, logits_bv.shape[1]))
+        values_bk, ids_bk = logprobs_bv.topk(min(most, logits_bv.shape[1]))
         pairs = zip(ids_bk.tolist(), values_bk.tolist(), tops)
         found = [tuple(zip(ids[:k], values[:k])) for ids, values, k in pairs]
     return tokens_b, Drawn(tokens_b.tolist(), logprobs_b.tolist(), found)
