@@ -13,6 +13,7 @@ from cwm_tracer.debug.opening import Opened
 from cwm_tracer.debug.predict import Predictor
 from cwm_tracer.debug.story import Story
 from cwm_tracer.debug.tui.app import DebuggerApp
+from cwm_tracer.debug.tui.panes import Calls
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -105,3 +106,21 @@ def test_a_local_is_set_and_the_prediction_goes_on(beside_a_model):
 def test_without_a_model_setting_is_refused_in_plain_words(opened):
     _, _, message, _ = play(opened, "n", "n", "e", "...", typed="result = 1")
     assert "cannot be changed" in message
+
+
+def test_long_values_and_deep_stacks_leave_room_for_the_rest():
+    source = "def f(n, seen):\n    return f(n - 1, seen) if n else seen\n"
+    record = trace(source, "f", "120, 'x' * 5000")
+    frames = record.trace.frames
+    opened = Opened(Story(record.context, frames), record, "f", None, None)
+
+    async def through():
+        app = DebuggerApp(opened)
+        app.session.go(next(at for at, frame in enumerate(frames) if frame.depth == 120))
+        async with app.run_test(size=(120, 40)):
+            cells = app.query_one(DataTable).get_row_at(1)
+            return str(cells[1]), str(app.query_one(Calls).content)
+
+    value, calls = asyncio.run(through())
+    assert value == "'" + "x" * 199 + "…"
+    assert calls.count("\n") == 100 and calls.endswith("and 21 more")

@@ -21,6 +21,9 @@ _COLORS = {
     wire.Event.RETURN: "green",
     wire.Event.EXCEPTION: "red",
 }
+_MOST_SHOWN = 200
+"""Characters of a value: a longer one would push the columns beside it far out of sight."""
+_MOST_CALLS = 100
 
 
 class Source(Static, can_focus=True):
@@ -89,7 +92,7 @@ class Event(Static):
         text.append(f"{frame.event} ", style=f"bold {_COLORS[frame.event]}")
         text.append(frame.source.strip())
         if frame.value is not None:
-            text.append(f"  → {frame.value}", style=_COLORS[frame.event])
+            text.append(f"  → {_short(frame.value)}", style=_COLORS[frame.event])
         if made is not None and not session.story.predicting:
             agrees = not found
             text.append("\nthe model agrees" if agrees else "\nthe model differs: ")
@@ -118,12 +121,13 @@ class State(DataTable[Text]):
         state = session.state()
         for name in dict.fromkeys([*state, *told]):
             style = "green" if name in changed else ""
-            predicted = Text(told.get(name, ""), style="bold red" if name in wrong else "dim")
+            predicted = Text(
+                _short(told.get(name, "")), style="bold red" if name in wrong else "dim"
+            )
             mark = "✎ " if name in edited else "≠ " if name in wrong else ""
             sure = f"{values[name]:.2f}" if name in values else ""
-            self.add_row(
-                Text(f"{mark}{name}"), Text(state.get(name, ""), style=style), predicted, Text(sure)
-            )
+            value = Text(_short(state.get(name, "")), style=style)
+            self.add_row(Text(f"{mark}{name}"), value, predicted, Text(sure))
 
 
 class Calls(Static):
@@ -132,10 +136,17 @@ class Calls(Static):
     def show(self, session: Session) -> None:
         """List them."""
         text = Text()
-        for entry in session.stack():
+        for entry in session.story.timeline.stack(session.cursor, most=_MOST_CALLS):
             text.append(f"{entry.function}", style="bold")
             text.append(f"  line {entry.line}\n", style="dim")
+        more = session.story.timeline.height(session.cursor) - _MOST_CALLS
+        if more > 0:
+            text.append(f"and {more} more", style="dim")
         self.update(text)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 def _sureness(made: Prediction) -> str:
