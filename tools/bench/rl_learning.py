@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import resource
 import statistics
 import subprocess
@@ -61,7 +62,7 @@ SETTINGS = {
         "optimizer.lr": "5e-4",
         "loss.divisor": "8192",
         "max_staleness": "2",
-        "max_steps": "100",
+        "max_steps": "60",
     },
 }
 
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("--heldout", type=Path, help="traces to measure on; by default of --data")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tasks", type=int, default=400, help="held-out tasks")
+    parser.add_argument("--plot", type=Path, help="SVG file for the curves")
     parser.add_argument("overrides", nargs="*", help="of cwm rl train, after --")
     given = parser.parse_args()
     settings = dict(SETTINGS[given.task])
@@ -113,14 +115,42 @@ def main() -> None:
 
     before = measure(given.model)
     print(f"before: {100 * before:.1f} % of {given.tasks} held-out tasks", flush=True)
-    gains = []
-    for seed in range(given.seeds):
-        minutes, cpu = train(given.model, given.out / f"seed-{seed}", seed, settings)
-        after = measure(given.out / f"seed-{seed}")
-        gains.append(100 * (after - before))
+    runs = [given.out / f"seed-{seed}" for seed in range(given.seeds)]
+    found = []
+    for seed, run in enumerate(runs):
+        minutes, cpu = train(given.model, run, seed, settings)
+        after = measure(run)
+        found.append(after)
         spent = f"{minutes:.1f} minutes, {cpu:.0f} CPU seconds"
         print(f"seed {seed}: {100 * after:.1f} % after {spent}", flush=True)
+    gains = [100 * (after - before) for after in found]
     print(f"gain: {statistics.fmean(gains):.1f} points{interval(gains)}, {gains}")
+    if given.plot:
+        draw(given.plot, given.task, runs, before, found)
+
+
+def draw(path: Path, title: str, runs: list[Path], before: float, after: list[float]) -> None:
+    """Draw shares of solved episodes: as they were played (lines), on held-out tasks (dots)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axis = figure.subplots()
+    for number, (run, end) in enumerate(zip(runs, after, strict=True)):
+        groups = [json.loads(line) for line in (run / "groups.jsonl").read_text().splitlines()]
+        solved: dict[int, list[float]] = {}
+        for group in groups:
+            solved.setdefault(max(group["versions"], default=0), []).append(group["solved"])
+        steps = sorted(solved)
+        line = axis.plot(steps, [100 * statistics.fmean(solved[step]) for step in steps], lw=0.8)[0]
+        axis.plot(
+            steps[-1], 100 * end, "o", color=line.get_color(), label=f"seed {number}, held out"
+        )
+    axis.plot(0, 100 * before, "ko", label="start")
+    axis.set(xlabel="step", ylabel="solved episodes (%)", ylim=(0, 100), title=title)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
 
 
 def train(model: Path, out: Path, seed: int, settings: dict[str, str]) -> tuple[float, float]:
