@@ -196,6 +196,16 @@ def test_conditions_that_are_none_are_told_at_once_and_others_hold(client, shop)
     client.close()
 
 
+def test_an_execution_that_a_limit_cut_off_says_so_at_its_end(client, shop):
+    client.launch(program=f"{shop}:total", input="[1, 2], 1", overrides=["limits.steps=5"])
+    client.ask("configurationDone")
+    client.wait_for("stopped")
+    client.ask("continue", threadId=1)
+    assert "The end of the execution: more than 5 events" in client.wait_for("output")["output"]
+    client.wait_for("stopped")
+    client.close()
+
+
 def test_log_points_are_told_before_the_stop_that_follows(client, shop):
     client.launch(program=f"{shop}:total", input="[1, 2], 1")
     point = {"line": 9, "logMessage": "{price} of {prices}"}

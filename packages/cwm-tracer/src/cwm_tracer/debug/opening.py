@@ -60,6 +60,7 @@ async def open_story(config: DebugConfig, subject: Subject) -> Opened:
         predictor=predictor,
         mode=_mode(config),
         max_events=config.max_events,
+        end_reason=record.reason,
     )
     title = f"{record.entry}({record.input})"
     return Opened(story, record, title, path, engine)

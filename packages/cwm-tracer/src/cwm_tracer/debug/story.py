@@ -38,8 +38,10 @@ class Story:
         predictor: Predictor | None = None,
         mode: Mode = "executed",
         max_events: int = 10_000,
+        end_reason: str = "",
     ) -> None:
-        """`frames` are the recorded events; for `predicted`, the first is enough.
+        """`frames` are the recorded events; for `predicted`, the first is enough. `end_reason`
+        says why they end where they do, such as a limit that was reached.
 
         Raises:
             DebugError: there is no event, or a mode wants a model and there is none.
@@ -59,8 +61,8 @@ class Story:
         self._lock = asyncio.Lock()
         self.ended = not self._branched
         """Whether the last event of `timeline` is the last of all."""
-        self.end_reason = ""
-        """Why a prediction goes no further."""
+        self.end_reason = "" if self._branched else end_reason
+        """Why the execution or the prediction goes no further; empty where it just ends."""
         self.timeline = Timeline(SourceMap(context))
         self.timeline.extend(frames[:1] if self._branched else frames)
 
