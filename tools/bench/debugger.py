@@ -6,6 +6,8 @@ Programs of that many events are recorded: many calls, deep recursion, one long 
 (debugpy's messaging layer, over TCP) goes to places all over the execution, chosen at random, and
 does every kind of step there. Each time is that of the request, of the event `stopped`, and of the
 requests that an editor sends after it: threads, stack, scopes, and the variables of every scope.
+Beside it stands what the debugger's process itself had of the processor: on a busy machine the rest
+is waiting for a turn, and in any case the client's own work.
 Then it times what goes through the whole execution, such as a condition that never holds.
 """
 
@@ -20,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dap_client import Client
 
@@ -81,6 +83,13 @@ class Program:
     name: str
 
 
+class Step(NamedTuple):
+    """The seconds that a client waits, and those that the debugger's process runs."""
+
+    waited: float
+    worked: float
+
+
 PROGRAMS = {
     "calls": Program(CALLS, 24.7, 4, "total"),
     "recursion": Program(RECURSION, 5 * 451 + 2, 3, "n"),
@@ -94,7 +103,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--positions", type=int, default=100, help="in each program")
     options = parser.parse_args()
-    every: dict[str, list[float]] = {}
+    every: dict[str, list[Step]] = {}
     for name in [options.program] if options.program else PROGRAMS:
         with tempfile.TemporaryDirectory() as folder:
             times = Bench(name, options.events, Path(folder)).run(options.positions)
@@ -105,21 +114,22 @@ def main() -> None:
         tell(every)
 
 
-def tell(times: dict[str, list[float]]) -> None:
-    """Print a table of the seconds that each verb took."""
-    both = [each for found in times.values() for each in found]
-    print(f"\n| {len(both)} steps, ms | median | 95 % | 99 % | most |\n|---|---|---|---|---|")
-    for verb, found in times.items():
+def tell(steps: dict[str, list[Step]]) -> None:
+    """Print a table of what each verb took, in milliseconds."""
+    both = [each for found in steps.values() for each in found]
+    print(f"\n| {len(both)} steps, ms | median | 95 % | 99 % | most | CPU, median | CPU, most |")
+    print("|---" * 7 + "|")
+    for verb, found in steps.items():
         print(row(verb, found))
     print(row("all", both), flush=True)
 
 
-def row(name: str, times: list[float]) -> str:
-    """Write the order statistics of some seconds in milliseconds."""
-    ordered = sorted(1000 * each for each in times)
-    late = (ordered[int(share * (len(ordered) - 1))] for share in (0.95, 0.99, 1))
-    cells = [name, *(f"{each:.1f}" for each in (statistics.median(ordered), *late))]
-    return f"| {' | '.join(cells)} |"
+def row(name: str, steps: list[Step]) -> str:
+    """Write the order statistics of some steps."""
+    waited, worked = (sorted(1000 * each for each in column) for column in zip(*steps))
+    late = (waited[int(share * (len(waited) - 1))] for share in (0.95, 0.99, 1))
+    figures = (statistics.median(waited), *late, statistics.median(worked), worked[-1])
+    return f"| {name} | {' | '.join(f'{each:.1f}' for each in figures)} |"
 
 
 class Bench:
@@ -142,10 +152,10 @@ class Bench:
             flush=True,
         )
 
-    def run(self, positions: int) -> dict[str, list[float]]:
-        """Return the seconds of every verb at random places; then tell those of long searches."""
+    def run(self, positions: int) -> dict[str, list[Step]]:
+        """Return the steps of every verb at random places; then tell those of long searches."""
         random.seed(0)
-        times: dict[str, list[float]] = {verb: [] for verb in (*VERBS, *SEARCHES)}
+        times: dict[str, list[Step]] = {verb: [] for verb in (*VERBS, *SEARCHES)}
         for at in random.sample(range(len(self._lines)), positions):
             line = self._go(at)
             for verb in VERBS:
@@ -172,8 +182,8 @@ class Bench:
     def _stop_at(self, *points: dict[str, Any]) -> None:
         self._client.ask("setBreakpoints", source=self._source, breakpoints=list(points))
 
-    def _step(self, verb: str) -> float:
-        """Return the seconds that a verb and the look after it take."""
+    def _step(self, verb: str) -> Step:
+        """Do a verb and look at what there is to see after it."""
         command, _, granularity = verb.partition(" ")
         more = {"granularity": granularity} if granularity else {}
 
@@ -182,7 +192,9 @@ class Bench:
             self._client.ask("threads")
             self._client.scopes()
 
-        return timed(step)[0]
+        before = processor_s(self._client.process.pid)
+        waited = timed(step)[0]
+        return Step(waited, processor_s(self._client.process.pid) - before)
 
     def _search(self) -> None:
         """Time what has to look at very many events."""
@@ -214,6 +226,11 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     began = time.perf_counter()
     result = work()
     return time.perf_counter() - began, result
+
+
+def processor_s(pid: int) -> float:
+    """Return the seconds that the main thread of a process has run."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def memory_mib(pid: int) -> int:
