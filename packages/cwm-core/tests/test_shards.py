@@ -214,6 +214,14 @@ def test_a_damaged_shard_is_named(tmp_path: Path, damage: str) -> None:
     assert "delete this file and run again" in str(caught.value)
 
 
+def test_a_file_that_is_no_shard_is_not_to_be_deleted(tmp_path):
+    other = tmp_path / "notes.jsonl"
+    other.write_text("{}\n")
+    with pytest.raises(DataError, match=r"notes\.jsonl is no Parquet file") as caught:
+        list(read_shards(other))
+    assert "delete" not in caught.value.hint
+
+
 def test_a_writer_refuses_a_damaged_shard_and_frees_the_lock(tmp_path: Path) -> None:
     write_rows(tmp_path, 0, 10)
     (tmp_path / "part-00000.parquet").write_bytes(b"PAR1")

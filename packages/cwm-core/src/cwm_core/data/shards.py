@@ -300,6 +300,11 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 
 def _damaged(path: Path, reason: str) -> DataError:
+    if path.suffix != ".parquet":
+        return DataError(
+            f"{path} is no Parquet file: {reason.rstrip('.')}",
+            "give a directory of shards, or a run directory with one",
+        )
     return DataError(
         f"{path} is damaged: {reason.rstrip('.')}",
         "delete this file and run again the command that wrote it; the other shards are kept",
