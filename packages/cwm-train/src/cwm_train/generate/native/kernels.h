@@ -135,6 +135,9 @@ product(const float *x, int64_t x_step, int64_t rows, const float *w, int64_t co
     for (; n + 4 <= columns; n += 4) {
         const float *weight = w + n * width;
         int64_t m = 0;
+        for (int64_t k = 0; k < 4 * width; k += 16) { /* the next weights come from far away */
+            __builtin_prefetch(weight + 4 * width + k);
+        }
         for (; rows - m >= 3 && rows - m != 4; m += 3) { /* four rows: two and two */
             tile(3, x + m * x_step, x_step, weight, width, y + m * y_step + n, y_step, add);
         }
