@@ -24,6 +24,8 @@ MOST_BYTES = 2**26
 """Larger layers do not stay in a processor's caches, and torch has its threads share them."""
 LONG_PIECE = 128
 """Pieces from this length on, of fewer rows than threads, are torch's, which has all threads."""
+THREAD_PRODUCTS = 2_000_000
+"""Multiplications that are worth waking a thread for: some tens of microseconds."""
 LANES = 8
 
 
@@ -52,6 +54,7 @@ class NativeStep(ForwardStep):
         self._library, config, decoder = library, model.config, model.model
         self._weights = [LayerWeights.of(layer) for layer in decoder.layers]
         self._frequencies_e = decoder.frequencies()
+        self._products = sum(weight.numel() for weight in decoder.layers.parameters())
         self._layers = (Layer * len(self._weights))(
             *(_addresses(weights) for weights in self._weights)
         )
@@ -104,7 +107,9 @@ class NativeStep(ForwardStep):
     ) -> None:
         for layer, store in zip(self._layers, self._cache.layers):
             layer.store = store.data_ptr()
-        self._decoder.slots, self._decoder.threads = self._cache.slots, torch.get_num_threads()
+        worthwhile = len(ids_n) * self._products // THREAD_PRODUCTS
+        self._decoder.slots = self._cache.slots
+        self._decoder.threads = max(1, min(torch.get_num_threads(), worthwhile))
         given = (ids_n, rows_n, positions_n, hidden_nd, logits_nv)
         addresses = [None if each is None else each.data_ptr() for each in given]
         tokens = Tokens(len(ids_n), *addresses)
