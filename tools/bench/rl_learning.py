@@ -62,7 +62,7 @@ SETTINGS = {
         "optimizer.lr": "5e-4",
         "loss.divisor": "8192",
         "max_staleness": "2",
-        "max_steps": "60",
+        "max_steps": "120",
     },
 }
 
