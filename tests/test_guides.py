@@ -166,7 +166,9 @@ def split_command(part: str) -> tuple[str, str]:
 
 def environment() -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+    # options for this run of pytest would show in the output of those that guides start
+    given = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    return {**given, "PATH": path, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
 
 
 def check_commands(block: Block) -> None:

@@ -104,9 +104,7 @@ def cwm_mixers() -> list[Component]:
 @hookimpl
 def cwm_engines() -> list[Component]:
     """What produces tokens."""
-    return [
-        Component("local", "cwm_train.generate.config:Local", "a model directory in this process"),
-    ]
+    return [Component("local", "cwm_train.generate.config:Local", "a model in this process")]
 
 
 @hookimpl
