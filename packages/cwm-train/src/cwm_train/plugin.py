@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cwm_core.hookspecs import hookimpl
 from cwm_core.plugins import Command, Component
+from cwm_train.data.plugin import cwm_mixers as cwm_mixers
+from cwm_train.data.plugin import cwm_sources as cwm_sources
 
 
 @hookimpl
@@ -70,34 +72,6 @@ def cwm_schedules() -> list[Component]:
         Component("cosine", f"{module}:Cosine", "warm-up, then half a cosine"),
         Component("wsd", f"{module}:Wsd", "warm-up, stable, linear decay"),
         Component("linear", f"{module}:Linear", "warm-up, then a straight line"),
-    ]
-
-
-@hookimpl
-def cwm_sources() -> list[Component]:
-    """Training documents."""
-    module = "cwm_train.data.config"
-    return [
-        Component("traces", f"{module}:Traces", "execution traces from shards"),
-        Component("text", f"{module}:Text", "plain text, a document per file"),
-        Component("code", f"{module}:Code", "source files of a directory tree"),
-        Component("jsonl", f"{module}:JsonLines", "JSON lines with a text field"),
-        Component("parquet", f"{module}:Parquet", "Parquet files with a text column"),
-        Component("huggingface", f"{module}:HuggingFace", "data sets that `datasets` loads"),
-        Component("chat", f"{module}:Chat", "conversations in the chat format"),
-        Component("trajectories", f"{module}:Trajectories", "episodes of agents from shards"),
-    ]
-
-
-@hookimpl
-def cwm_mixers() -> list[Component]:
-    """The order in which sources are read."""
-    module = "cwm_train.data.mixers"
-    return [
-        Component("weighted", f"{module}:Weighted", "constant shares of the tokens"),
-        Component("staged", f"{module}:Staged", "stages of constant shares"),
-        Component("sequential", f"{module}:Sequential", "one source after the other"),
-        Component("curriculum", f"{module}:Curriculum", "shares that move from start to end"),
     ]
 
 
