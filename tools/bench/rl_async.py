@@ -42,7 +42,7 @@ from cwm_core.engine.base import Completion, SamplingParams
 from cwm_core.env.environment import Action, Transition
 from cwm_rl.algorithm.loss import cwm_loss
 from cwm_rl.algorithm.tokens import TokenBatch, Totals
-from cwm_rl.board.files import Offer, Published
+from cwm_rl.board.files import Published
 from cwm_rl.rollout.group import Group
 from cwm_rl.train_config import BatchConfig, EnginesConfig
 
@@ -121,33 +121,16 @@ class TableTrainer(CountingTrainer):
         assert published is not None
         Published(published.version, str(path), published.serial).write(self.files.current)
 
-    async def run(self, learn_s: float = 0.0) -> None:
-        """Learn until the reward is reached, or nothing is left to learn."""
-        self.publish()
-        while self.reward < self.wanted and self.step < (self.config.max_steps or 0):
-            offer = Offer.read(self.files.offer)
-            no_more = offer.step == self.step
-            groups = self.queue.take(self.step, self.used, no_more=no_more)
-            for group in self.queue.newly_stale:
-                self.used[group] = -1
-            if groups is None and no_more and offer.end:
-                break
-            if groups is None:
-                await asyncio.sleep(0.01)
-                continue
-            await asyncio.sleep(learn_s)
-            self.learn(groups)
-            self.step += 1
-            self.used |= {group.id: self.step for group in groups}
-            self.saved = (self.step, dict(self.used))
-            self.publish()
-        self.publish(finished=True)
+    @property
+    def done(self) -> bool:
+        """Whether the reward is reached, or the budget used."""
+        return self.reward >= self.wanted or super().done
 
     def learn(self, groups: list[Group]) -> None:
         """Take one step."""
+        super().learn(groups)
         tokens, old, advantages, episodes = [], [], [], []
         for number, member in enumerate(m for g in groups for m in g.members if m.trained):
-            self.ages.append(self.step - (member.newest_version or 0))
             for turn in member.trajectory.actions:
                 tokens.append((turn.token_ids or ())[0])
                 old.append((turn.logprobs or ())[0])

@@ -19,6 +19,7 @@ from cwm_core.env.environment import Action, Observation, Task, Transition
 from cwm_rl.board.files import Offer, Progress, Published, RunFiles, read_json
 from cwm_rl.orchestrator.loop import Orchestrator
 from cwm_rl.orchestrator.setup import Field
+from cwm_rl.rollout.group import Group
 from cwm_rl.rollout.play import Playground
 from cwm_rl.rollout.store import GroupStore
 from cwm_rl.tasks.config import TaskConfig
@@ -192,9 +193,23 @@ class CountingTrainer:
         self.step, self.used = self.saved[0], dict(self.saved[1])
         self.publish()
 
+    @property
+    def done(self) -> bool:
+        """Whether the budget is used."""
+        return self.step >= (self.config.max_steps or 0)
+
+    def learn(self, groups: list[Group]) -> None:
+        """Note which groups a step has, and how old their members are."""
+        for group in groups:
+            for member in group.members:
+                if member.trained:
+                    self.ages.append(self.step - member.newest_version)
+        self.batches.append([group.id for group in groups])
+
     async def run(self, learn_s: float = 0.0) -> None:
+        """Learn until it is done, or the orchestrator says that nothing is left to learn."""
         self.publish()
-        while self.step < (self.config.max_steps or 0):
+        while not self.done:
             offer = Offer.read(self.files.offer)
             no_more = offer.step == self.step
             groups = self.queue.take(self.step, self.used, no_more=no_more)
@@ -206,11 +221,7 @@ class CountingTrainer:
                 await asyncio.sleep(0.01)
                 continue
             await asyncio.sleep(learn_s)
-            for group in groups:
-                for member in group.members:
-                    if member.trained:
-                        self.ages.append(self.step - member.newest_version)
-            self.batches.append([group.id for group in groups])
+            self.learn(groups)
             self.step += 1
             self.used |= {group.id: self.step for group in groups}
             if self.step % self.every == 0:
